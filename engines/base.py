@@ -1,0 +1,45 @@
+"""The contracts an engine keeps. The service knows engines only by these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from engines.batch import Batch
+from engines.model_config import ModelConfig
+from engines.tensor import Signature, Tensors
+
+Outputs = Tensors
+
+
+class Engine(Protocol):
+    """Runs one model on one device: tensors in, tensors out; blocking; owned by one thread."""
+
+    signature: Signature
+    """The tensors of the model file itself: for a packed model, rows of tokens."""
+
+    def warm_up(self) -> None:
+        """Runs every shape bucket once, so that no caller pays for compiling it."""
+
+    def run(self, batch: Batch) -> Outputs:
+        """Runs a batch. Every output has the batch's leading dimension. Raises `EngineError` only."""
+
+    def close(self) -> None:
+        """Frees the device; may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What an engine is opened with. `folder` is the version's folder (it holds the model file).
+
+    `device`: the vendor's own device name ("" lets the engine choose). `threads`: CPU threads this instance may use.
+    """
+
+    config: ModelConfig
+    folder: Path
+    device: str = ""
+    threads: int = 1
+
+
+Creator = Callable[[EngineOptions], Engine]
+"""Opens an engine; imports its SDK inside; raises `ModelLoadError` or `MissingBackendError`."""

@@ -1,0 +1,175 @@
+"""The typed form of config.pbtxt. `engines.config_pbtxt` reads it; what Batchyard adds sits in `batchyard.` parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
+
+from engines.tensor import DataType, TensorSpec
+
+BatchInputKind = Literal[
+    "BATCH_ELEMENT_COUNT",
+    "BATCH_ACCUMULATED_ELEMENT_COUNT",
+    "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO",
+    "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE",
+    "BATCH_ITEM_SHAPE",
+    "BATCH_ITEM_SHAPE_FLATTEN",
+]
+InstanceKind = Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU"]
+TimeoutAction = Literal["REJECT", "DELAY"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInput:
+    """An input that the batcher makes from `source_input`, for ragged batching."""
+
+    kind: BatchInputKind
+    target_name: str
+    datatype: DataType
+    source_input: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """Triton's ModelQueuePolicy. Times in microseconds, 0 is none; `max_queue_size` in requests, 0 is no bound."""
+
+    timeout_action: TimeoutAction = "REJECT"
+    default_timeout_microseconds: int = 0
+    allow_timeout_override: bool = False
+    max_queue_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicBatching:
+    """Triton's ModelDynamicBatching. Priorities run from 1, the most urgent, to `priority_levels`."""
+
+    preferred_batch_sizes: tuple[int, ...] = ()
+    max_queue_delay_microseconds: int = 0
+    preserve_ordering: bool = False
+    priority_levels: int = 0
+    default_priority_level: int = 0
+    default_queue_policy: QueuePolicy = QueuePolicy()
+    priority_queue_policies: Mapping[int, QueuePolicy] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceGroup:
+    """Triton's ModelInstanceGroup: `count` engine instances on each of `gpus`, or on the CPU."""
+
+    kind: InstanceKind = "KIND_AUTO"
+    count: int = 1
+    gpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions are served: the `latest` N, `all`, or the `specific` ones."""
+
+    kind: Literal["latest", "all", "specific"] = "latest"
+    latest: int = 1
+    specific: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """One entry of `optimization.execution_accelerators`: for ONNX Runtime an execution provider."""
+
+    name: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupInput:
+    """One input of a warm-up sample: filled with zeros, with random values, or from a file of the `warmup` folder."""
+
+    spec: TensorSpec
+    source: Literal["zero", "random", "file"]
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupSample:
+    """One entry of `model_warmup`: run `count` times at `batch_size` (0: the model has no batch dimension)."""
+
+    name: str
+    batch_size: int
+    inputs: tuple[WarmupInput, ...]
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleStep:
+    """One step of `ensemble_scheduling`: maps are model tensor name -> ensemble tensor name."""
+
+    model_name: str
+    model_version: int
+    input_map: Mapping[str, str]
+    output_map: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TextInput:
+    """`batchyard.text.*`: the model also takes BYTES input `text`, tokenised here.
+
+    `tokenizer`: file in the model's folder. `max_tokens`: the window, special tokens included. `truncate`: cut longer
+    texts instead of refusing them.
+    """
+
+    tokenizer: str
+    max_tokens: int
+    truncate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """`batchyard.packing.*`: texts are packed into rows.
+
+    `widths`: row widths in tokens, ascending, each a shape that is warmed. `max_tokens`: slots one batch may have.
+    """
+
+    widths: tuple[int, ...]
+    max_tokens: int
+
+    def row_counts(self, width: int) -> tuple[int, ...]:
+        """The row counts served at `width`: 1, 2, 3, 4, 6, 8, 12 ... up to `max_tokens` slots."""
+        most = max(1, self.max_tokens // width)
+        steps = {1, most}
+        power = 1
+        while power <= most:
+            steps.update(n for n in (power, power + power // 2) if n <= most)
+            power *= 2
+        return tuple(sorted(steps))
+
+    def segments(self, width: int) -> int:
+        """Texts one row can hold: a quarter of its tokens, as the exported graphs have it."""
+        return max(1, width // 4)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One model's configuration, validated. `proto` is config.pbtxt as it was read, for the config endpoint.
+
+    `inputs` and `outputs` describe the model file. `parameters`: all of them, `batchyard.` ones included.
+    """
+
+    name: str
+    backend: str
+    platform: str
+    max_batch_size: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    proto: ModelConfigProto
+    batch_inputs: tuple[BatchInput, ...] = ()
+    dynamic_batching: DynamicBatching | None = None
+    instance_groups: tuple[InstanceGroup, ...] = (InstanceGroup(),)
+    version_policy: VersionPolicy = VersionPolicy()
+    accelerators: tuple[Accelerator, ...] = ()
+    warmup: tuple[WarmupSample, ...] = ()
+    ensemble: tuple[EnsembleStep, ...] = ()
+    response_cache: bool = False
+    default_model_filename: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    text: TextInput | None = None
+    packing: Packing | None = None
+    padding: Mapping[str, int] = field(default_factory=dict)

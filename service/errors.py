@@ -1,0 +1,57 @@
+"""What can go wrong, in the gateway's words. Only `service.api.errors` knows what each is on the wire."""
+
+
+class BatchyardError(Exception):
+    """Base: the message is written for the caller."""
+
+
+class InvalidRequestError(BatchyardError):
+    """The request is at fault. `param`: the field to mend, where one is known."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnsupportedError(InvalidRequestError):
+    """Well-formed, but not served here."""
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """The body is larger than the limit, as sent or inflated."""
+
+
+class NotFoundError(BatchyardError):
+    """No such model or version."""
+
+
+class ModelUnavailableError(BatchyardError):
+    """The model is known but cannot answer now; says why."""
+
+
+class RetryLaterError(BatchyardError):
+    """Refused for now. `retry_after`: seconds after which it would be accepted, predicted."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFullError(RetryLaterError):
+    """The model's queue is full."""
+
+
+class DeadlineHopelessError(RetryLaterError):
+    """The deadline cannot be met from here; refused before it costs anything."""
+
+
+class DeadlineExceededError(BatchyardError):
+    """Accepted, but the deadline passed before the answer was there."""
+
+
+class EngineFailedError(BatchyardError):
+    """The engine failed on this request."""
+
+
+class CallerGoneError(BatchyardError):
+    """The caller left; nobody reads the answer."""
