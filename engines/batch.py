@@ -36,13 +36,17 @@ class Layout(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """One request as it came, for models without a batch dimension."""
+    """One request as it came. `rows`: its batch dimension, 1 where the model has none."""
 
-    slots: int = 1
+    rows: int = 1
+
+    @property
+    def slots(self) -> int:
+        return self.rows
 
     def collate(self, requests: Sequence[Tensors]) -> Batch:
         (request,) = requests
-        return Batch(dict(request), 1)
+        return Batch(dict(request), self.rows)
 
     def split(self, outputs: Tensors) -> list[dict[str, Array]]:
         return [dict(outputs)]

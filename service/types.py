@@ -55,14 +55,15 @@ class InferResponse:
 
 @dataclass(slots=True)
 class Job:
-    """A checked request, cut into `parts` that can be batched apart: one a text for packed models, else one.
+    """A checked request, cut into `parts` that can be batched apart: one a text for text models, else one.
 
-    `costs`: what each part adds to a batch: tokens for text, rows otherwise.
+    `costs`: what each part adds to a batch: tokens for text, rows otherwise. `rows`: the batch dimension of each part.
     """
 
     request: InferRequest
     parts: Sequence[Tensors]
     costs: Sequence[int]
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)

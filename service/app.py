@@ -1,0 +1,42 @@
+"""Wires the service together: the only place that knows all rooms."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from engines.cores import available_cores
+from service.api import mount
+from service.api.limits import Limits
+from service.batching.cores import CoreBudget
+from service.catalog import Catalog, Route
+from service.gateway import Gateway
+from service.opening import Machine
+from service.routing.policies import POLICIES
+from service.runtime import Runtime
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.startup import report_step
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application. Models open when it starts and drain when it stops."""
+    clock = time.monotonic
+    metrics = Metrics()
+    routes = {name: Route(name, tuple(r.variants), POLICIES[r.policy]) for name, r in settings.routes.items()}
+    catalog = Catalog(routes=routes)
+    gateway = Gateway(catalog, metrics, clock)
+    cores = settings.cores or max(1, round(available_cores()))
+    machine = Machine(CoreBudget(cores), cores, clock, settings.max_queue_size)
+    runtime = Runtime(catalog, machine, metrics, gateway.infer, report_step)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await runtime.start(settings.model_repository, settings.models)
+        yield
+        await runtime.stop(settings.shutdown_grace_seconds)
+
+    app = FastAPI(title="Batchyard", lifespan=lifespan)
+    mount(app, gateway, Limits(settings.max_body_bytes, settings.default_timeout_ms / 1000))
+    return app

@@ -1,0 +1,100 @@
+"""Composing one batch from the waiting tickets: pure functions of tickets, limits, costs and the time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engines.batch import Layout, Ragged, Single, Stacked
+from engines.model_config import BatchInput
+from service.batching.cost import CostModel, Shape
+from service.batching.ticket import Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A batch decided: its tickets, in the order of the layout, and what it costs by."""
+
+    tickets: Sequence[Ticket]
+    layout: Layout
+    shape: Shape
+
+    @property
+    def tokens(self) -> int:
+        """Cost without padding."""
+        return sum(ticket.cost for ticket in self.tickets)
+
+
+class Composer(Protocol):
+    """Chooses what runs next. `waiting` is never empty and is ordered by urgency; its first ticket is always taken."""
+
+    def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition: ...
+
+    def arrange(self, tickets: Sequence[Ticket]) -> Composition:
+        """Lays out exactly these tickets, a part of an earlier batch."""
+
+    def shapes(self) -> Sequence[Shape]:
+        """Shapes of full batches, for predicting the rate."""
+
+    def alone(self, ticket: Ticket) -> Shape:
+        """The shape of a batch that holds only this ticket."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleComposer:
+    """One request a batch: models without a batch dimension, or without dynamic batching."""
+
+    def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
+        return self.arrange(waiting[:1])
+
+    def arrange(self, tickets: Sequence[Ticket]) -> Composition:
+        (ticket,) = tickets
+        return Composition(tickets, Single(ticket.rows), self.alone(ticket))
+
+    def shapes(self) -> Sequence[Shape]:
+        return (Shape(1),)
+
+    def alone(self, ticket: Ticket) -> Shape:
+        return Shape(ticket.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class StackComposer:
+    """Requests of equal shapes, by urgency, up to `max_rows`; cut to the largest preferred size that is reached.
+
+    `ragged` inputs may differ in shape; `batch_inputs` tell the engine where each ends.
+    """
+
+    max_rows: int
+    preferred: tuple[int, ...] = ()
+    ragged: frozenset[str] = frozenset()
+    batch_inputs: tuple[BatchInput, ...] = ()
+
+    def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
+        wanted = self._alike(waiting[0])
+        chosen: list[Ticket] = []
+        rows = 0
+        for ticket in waiting:
+            if rows + ticket.rows <= self.max_rows and self._alike(ticket) == wanted:
+                chosen.append(ticket)
+                rows += ticket.rows
+        return self.arrange(self._cut(chosen, rows))
+
+    def _alike(self, ticket: Ticket) -> Mapping[str, tuple[int, ...]]:
+        return {name: array.shape[1:] for name, array in ticket.tensors.items() if name not in self.ragged}
+
+    def _cut(self, chosen: list[Ticket], rows: int) -> list[Ticket]:
+        size = max((p for p in self.preferred if p <= rows), default=rows)
+        while rows > size and len(chosen) > 1:
+            rows -= chosen.pop().rows
+        return chosen
+
+    def arrange(self, tickets: Sequence[Ticket]) -> Composition:
+        rows = tuple(ticket.rows for ticket in tickets)
+        layout = Ragged(rows, self.ragged, self.batch_inputs) if self.ragged else Stacked(rows)
+        return Composition(tickets, layout, Shape(sum(rows)))
+
+    def shapes(self) -> Sequence[Shape]:
+        return (Shape(self.max_rows),)
+
+    def alone(self, ticket: Ticket) -> Shape:
+        return Shape(ticket.rows)

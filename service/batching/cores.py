@@ -1,0 +1,34 @@
+"""The CPU cores shared by all engines: a batch runs when its threads are free, so that models never fight for cores."""
+
+from collections import deque
+from threading import Event, Lock
+
+
+class CoreBudget:
+    """A counting semaphore that serves in order of arrival: a batch of many threads is not starved by small ones."""
+
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self._free = cores
+        self._lock = Lock()
+        self._queue: deque[tuple[int, Event]] = deque()
+
+    def acquire(self, threads: int) -> None:
+        """Blocks until `threads` cores (at most all of them) are this caller's."""
+        wanted = min(threads, self._cores)
+        with self._lock:
+            if not self._queue and wanted <= self._free:
+                self._free -= wanted
+                return
+            turn = Event()
+            self._queue.append((wanted, turn))
+        turn.wait()
+
+    def release(self, threads: int) -> None:
+        """Gives back what `acquire` of the same number took."""
+        with self._lock:
+            self._free += min(threads, self._cores)
+            while self._queue and self._queue[0][0] <= self._free:
+                wanted, turn = self._queue.popleft()
+                self._free -= wanted
+                turn.set()

@@ -1,0 +1,55 @@
+"""Composing padded batches: requests of alike lengths share one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from engines.batch import Padded
+from service.batching.compose import Composition
+from service.batching.cost import CostModel, Shape
+from service.batching.ticket import Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class PadComposer:
+    """Requests padded to the longest of the batch. Lengths are kept alike where that raises the rate of useful cost.
+
+    `values`: the filler of each padded input; a ticket's length is the second dimension of the first of them.
+    """
+
+    max_rows: int
+    values: Mapping[str, int]
+
+    def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
+        near = sorted(waiting[: 4 * self.max_rows], key=self._length)
+        low = high = next(index for index, ticket in enumerate(near) if ticket is waiting[0])
+        best, best_rate = near[low : high + 1], self._rate(near[low : high + 1], cost)
+        while low > 0 or high < len(near) - 1:
+            wider = [(i, j) for i, j in ((low - 1, high), (low, high + 1)) if i >= 0 and j < len(near)]
+            rate, low, high = max((self._rate(near[i : j + 1], cost), i, j) for i, j in wider)
+            group = near[low : high + 1]
+            if sum(ticket.rows for ticket in group) > self.max_rows:
+                break
+            if rate > best_rate:
+                best, best_rate = group, rate
+        return self.arrange(best)
+
+    def _length(self, ticket: Ticket) -> int:
+        return int(ticket.tensors[next(iter(self.values))].shape[1])
+
+    def _rate(self, tickets: Sequence[Ticket], cost: CostModel) -> float:
+        shape = self._shape(tickets)
+        return sum(ticket.cost for ticket in tickets) / (cost.predict(shape) or shape.slots)
+
+    def _shape(self, tickets: Sequence[Ticket]) -> Shape:
+        return Shape(sum(ticket.rows for ticket in tickets), max(self._length(ticket) for ticket in tickets))
+
+    def arrange(self, tickets: Sequence[Ticket]) -> Composition:
+        shape = self._shape(tickets)
+        layout = Padded(tuple(ticket.rows for ticket in tickets), shape.width, self.values)
+        return Composition(tickets, layout, shape)
+
+    def shapes(self) -> Sequence[Shape]:
+        return (Shape(self.max_rows, 16),)
+
+    def alone(self, ticket: Ticket) -> Shape:
+        return self._shape((ticket,))

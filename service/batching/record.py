@@ -1,0 +1,16 @@
+"""What one executed batch was, for metrics."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """`requests`: parts in the batch. `tokens`: their cost; `slots`: what the engine computed, padding included."""
+
+    model: str
+    version: str
+    requests: int
+    tokens: int
+    slots: int
+    compute_seconds: float
+    failed: bool = False

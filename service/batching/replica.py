@@ -1,0 +1,210 @@
+"""A model's engine instances on this machine behind one queue: threads pull batches, the event loop settles callers."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+
+import numpy as np
+
+from engines.base import Engine
+from engines.tensor import Array
+from service.batching.batcher import Batcher, When
+from service.batching.compose import Composition
+from service.batching.cores import CoreBudget
+from service.batching.record import BatchRecord
+from service.batching.ticket import Answer, Ticket, Waiting
+from service.batching.worker import Clock, Executed, Worker
+from service.errors import DeadlineExceededError, ModelUnavailableError
+from service.types import InferResponse, Job, Timing
+
+_FAR = 1e6
+"""Seconds: what a timer takes for a deadline that never comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose replica this is. `threads`: CPU cores one batch uses, 0 where another device computes."""
+
+    model: str
+    version: str
+    engine: str
+    threads: int
+
+
+class LocalReplica:
+    """Implements `service.routing.replica.Replica` over engines of this process.
+
+    Each engine is owned by one thread. A thread composes its next batch itself, at the moment it is free, so backlog
+    fills batches. `observe` is told of every batch on the event loop.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        engines: Sequence[Engine],
+        batcher: Batcher,
+        cores: CoreBudget,
+        clock: Clock,
+        observe: Callable[[BatchRecord], None],
+    ) -> None:
+        self.identity = identity
+        self.name = f"{identity.model}:{identity.version}"
+        self._batcher = batcher
+        self._cores = cores
+        self._clock = clock
+        self._observe = observe
+        self._lock = Lock()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._idle = 0
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._threads = [
+            Thread(target=self._serve, args=(number, engine), name=f"{self.name}#{number}", daemon=True)
+            for number, engine in enumerate(engines)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Parts that wait."""
+        return len(self._batcher)
+
+    @property
+    def ready(self) -> bool:
+        return not self._closed
+
+    @property
+    def load(self) -> float:
+        """Predicted seconds until what waits and runs is done."""
+        with self._lock:
+            return self._batcher.load(self._clock())
+
+    async def infer(self, job: Job) -> InferResponse:
+        """Answers a job; raises `BatchyardError`. Cancelling the awaiting task drops its tickets."""
+        request = job.request
+        now = self._clock()
+        future: asyncio.Future[list[Answer]] = self._loop.create_future()
+        waiting = Waiting(future, [None] * len(job.parts), len(job.parts))
+        when = When(now, request.deadline, request.priority)
+        make = self._batcher.ticket
+        tickets = [
+            make(waiting, part, tensors, job.rows, job.costs[part], when) for part, tensors in enumerate(job.parts)
+        ]
+        self._submit(tickets, now)
+        timer = self._loop.call_later(min(request.deadline - now, _FAR), _too_late, waiting, request.deadline - now)
+        try:
+            return self._response(await future, sum(job.costs))
+        finally:
+            timer.cancel()
+
+    def _submit(self, tickets: Sequence[Ticket], now: float) -> None:
+        with self._lock:
+            if self._closed:
+                raise ModelUnavailableError(f"model {self.name} is being unloaded")
+            self._batcher.submit(tickets, now)
+            for _ in range(min(self._idle, len(tickets))):
+                self._idle -= 1
+                self._wake.put(None)
+
+    def _response(self, answers: Sequence[Answer], cost: int) -> InferResponse:
+        identity = self.identity
+        return InferResponse(identity.model, identity.version, _join(answers), identity.engine, _timing(answers), cost)
+
+    def _serve(self, number: int, engine: Engine) -> None:
+        worker = Worker(engine, self._batcher.composer, self._clock)
+        while (batch := self._next(number)) is not None:
+            executed = worker.execute(batch)
+            self._cores.release(self.identity.threads)
+            with self._lock:
+                self._batcher.finished(number, batch, None if executed.failed else executed.seconds)
+            self._loop.call_soon_threadsafe(self._settle, executed)
+        engine.close()
+
+    def _next(self, number: int) -> Composition | None:
+        """Blocks until there is a batch and the cores to run it; None when the replica is closed and empty."""
+        while True:
+            self._cores.acquire(self.identity.threads)
+            with self._lock:
+                taken = self._batcher.take(number, self._clock())
+                if taken.batch is None and self._closed:
+                    break
+                self._idle += taken.batch is None
+            if taken.expired:
+                self._loop.call_soon_threadsafe(_expire, taken.expired)
+            if taken.batch is not None:
+                return taken.batch
+            self._cores.release(self.identity.threads)
+            self._sleep(taken.again)
+        self._cores.release(self.identity.threads)
+        return None
+
+    def _sleep(self, until: float | None) -> None:
+        """Waits to be woken by a submit, or until the time is there. An idle worker is counted once in `_idle`."""
+        try:
+            self._wake.get(timeout=None if until is None else max(0.0, until - self._clock()))
+        except Empty:
+            with self._lock:
+                if self._wake.empty():
+                    self._idle -= 1
+                else:
+                    self._wake.get()
+
+    def _settle(self, executed: Executed) -> None:
+        for ticket, result in executed.results:
+            if isinstance(result, Answer):
+                ticket.waiting.answer(ticket.part, result)
+            else:
+                ticket.waiting.fail(result)
+        batch = executed.batch
+        size, slots = len(batch.tickets), batch.layout.slots
+        identity = self.identity
+        record = BatchRecord(
+            identity.model, identity.version, size, batch.tokens, slots, executed.seconds, executed.failed
+        )
+        self._observe(record)
+
+    async def close(self, grace: float) -> None:
+        """Refuses new work, answers what waits for at most `grace` seconds, fails the rest, frees the engines."""
+        with self._lock:
+            self._closed = True
+            self._idle = 0
+            for _ in self._threads:
+                self._wake.put(None)
+        await asyncio.to_thread(self._join, grace)
+        with self._lock:
+            left = self._batcher.close()
+        for ticket in left:
+            ticket.waiting.fail(ModelUnavailableError(f"model {self.name} was unloaded before the answer was there"))
+
+    def _join(self, grace: float) -> None:
+        ends = self._clock() + grace
+        for thread in self._threads:
+            thread.join(max(0.0, ends - self._clock()))
+
+
+def _too_late(waiting: Waiting, seconds: float) -> None:
+    waiting.fail(DeadlineExceededError(f"the deadline of {1000 * seconds:.0f} ms passed before the answer was there"))
+
+
+def _expire(tickets: Sequence[Ticket]) -> None:
+    for ticket in tickets:
+        ticket.waiting.fail(DeadlineExceededError("the deadline passed in the queue"))
+
+
+def _join(answers: Sequence[Answer]) -> dict[str, Array]:
+    first = answers[0].outputs
+    if len(answers) == 1:
+        return first
+    return {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in first}
+
+
+def _timing(answers: Sequence[Answer]) -> Timing:
+    last = answers[-1].timing
+    if len(answers) == 1:
+        return last
+    queue = max(answer.timing.queue for answer in answers)
+    compute = max(answer.timing.compute for answer in answers)
+    return Timing(queue, compute, last.batch_size, last.batch_tokens, last.batch_slots)

@@ -1,0 +1,74 @@
+"""Ensembles: a model made of steps, each answered by another model or route through its own queue."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from engines.model_config import EnsembleStep, ModelConfig
+from engines.tensor import Array
+from service.errors import EngineFailedError
+from service.types import InferRequest, InferResponse, Job, Timing
+
+Infer = Callable[[InferRequest], Awaitable[InferResponse]]
+
+
+class Ensemble:
+    """A `service.routing.replica.Replica` that runs `ensemble_scheduling`: Triton user guide, "Ensemble Models"."""
+
+    def __init__(self, config: ModelConfig, version: str, infer: Infer, is_ready: Callable[[str], bool]) -> None:
+        self.name = f"{config.name}:{version}"
+        self._config = config
+        self._version = version
+        self._infer = infer
+        self._is_ready = is_ready
+
+    @property
+    def ready(self) -> bool:
+        return all(self._is_ready(step.model_name) for step in self._config.ensemble)
+
+    @property
+    def load(self) -> float:
+        return 0.0
+
+    async def infer(self, job: Job) -> InferResponse:
+        """Runs the steps in order; each gets the request's deadline and priority."""
+        tensors = dict(job.request.inputs)
+        timing = Timing()
+        engines: list[str] = []
+        tokens = 0
+        for step in self._config.ensemble:
+            response = await self._infer(self._request(step, job.request, tensors))
+            for theirs, ours in step.output_map.items():
+                tensors[ours] = _output(response, theirs, step.model_name)
+            timing = _add(timing, response.timing)
+            engines.append(response.engine)
+            tokens = max(tokens, response.tokens)
+        outputs = {spec.name: tensors[spec.name] for spec in self._config.outputs}
+        return InferResponse(self._config.name, self._version, outputs, "+".join(engines), timing, tokens)
+
+    @staticmethod
+    def _request(step: EnsembleStep, request: InferRequest, tensors: dict[str, Array]) -> InferRequest:
+        inputs = {theirs: tensors[ours] for theirs, ours in step.input_map.items()}
+        version = str(step.model_version) if step.model_version > 0 else ""
+        return replace(
+            request, model=step.model_name, version=version, inputs=inputs, outputs=tuple(step.output_map), id=""
+        )
+
+    async def close(self, grace: float) -> None:
+        """Holds nothing of its own."""
+
+
+def _output(response: InferResponse, name: str, model: str) -> Array:
+    try:
+        return response.outputs[name]
+    except KeyError:
+        raise EngineFailedError(f"step {model!r} gave no output {name!r}; it gave {sorted(response.outputs)}") from None
+
+
+def _add(total: Timing, step: Timing) -> Timing:
+    return Timing(
+        total.queue + step.queue,
+        total.compute + step.compute,
+        max(total.batch_size, step.batch_size),
+        max(total.batch_tokens, step.batch_tokens),
+        max(total.batch_slots, step.batch_slots),
+    )

@@ -1,0 +1,85 @@
+"""Checking a request against its model's signature and cutting it into parts that can be batched apart."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from engines.tensor import Array, Signature, TensorSpec, data_type_of
+from service.errors import InvalidRequestError
+from service.types import InferRequest, Job
+
+
+class Intake(Protocol):
+    """The door of one model. `signature`: what callers send and get."""
+
+    @property
+    def signature(self) -> Signature: ...
+
+    async def check(self, request: InferRequest) -> Job:
+        """The checked job; raises `InvalidRequestError` naming the input, what was found and what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorIntake:
+    """Requests whose tensors go to the engine as they are: one part each."""
+
+    signature: Signature
+
+    async def check(self, request: InferRequest) -> Job:
+        rows = check_request(request, self.signature)
+        return Job(request, (request.inputs,), (rows,), rows)
+
+
+def check_request(request: InferRequest, signature: Signature) -> int:
+    """Checks names, datatypes and shapes; returns the rows of the batch (1 where the model has no batch dimension).
+
+    An input of dimensions [1] may leave them out: [n] is taken for [n, 1].
+    """
+    specs = {spec.name: spec for spec in signature.inputs}
+    rows = 0
+    for name, array in request.inputs.items():
+        spec = specs.get(name)
+        if spec is None:
+            raise InvalidRequestError(f"unknown input {name!r}; the model takes {_names(signature.inputs)}", name)
+        if signature.max_batch_size and spec.shape == (1,) and array.ndim == 1:
+            array = request.inputs[name] = array.reshape(-1, 1)
+        _check_tensor(array, spec, signature.max_batch_size)
+        if signature.max_batch_size:
+            rows = _same_rows(rows, len(array), name, signature.max_batch_size)
+    _check_names(request, signature)
+    return rows or 1
+
+
+def _check_tensor(array: Array, spec: TensorSpec, max_batch_size: int) -> None:
+    if array.dtype != spec.datatype.numpy:
+        raise InvalidRequestError(
+            f"input {spec.name!r} has datatype {data_type_of(array)}, the model takes {spec.datatype}", spec.name
+        )
+    found = array.shape[1:] if max_batch_size else array.shape
+    if len(found) == len(spec.shape) and all(w in (-1, f) for w, f in zip(spec.shape, found, strict=True)):
+        return
+    wanted = [*([-1] if max_batch_size else []), *spec.shape]
+    raise InvalidRequestError(
+        f"input {spec.name!r} has shape {list(array.shape)}, the model takes {wanted} (-1 is any size)", spec.name
+    )
+
+
+def _same_rows(rows: int, found: int, name: str, most: int) -> int:
+    if found == 0 or found > most:
+        raise InvalidRequestError(f"input {name!r} has a batch of {found}, the model takes 1 to {most}", name)
+    if rows and rows != found:
+        raise InvalidRequestError(f"input {name!r} has a batch of {found}, the inputs before it {rows}", name)
+    return found
+
+
+def _check_names(request: InferRequest, signature: Signature) -> None:
+    for spec in signature.inputs:
+        if not spec.optional and spec.name not in request.inputs:
+            raise InvalidRequestError(f"input {spec.name!r} is missing; found {sorted(request.inputs)}", spec.name)
+    known = {spec.name for spec in signature.outputs}
+    for name in request.outputs:
+        if name not in known:
+            raise InvalidRequestError(f"unknown output {name!r}; the model has {_names(signature.outputs)}", name)
+
+
+def _names(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(spec.name for spec in specs)

@@ -1,0 +1,132 @@
+"""Opening one version of a model: its engines, warmed and measured, behind a queue. Blocking parts run on a thread."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.text import Tokenizer
+from engines.warmup import warmup_batches
+
+from engines import open_engine
+from engines.base import Engine, EngineOptions
+from engines.batch import Batch
+from engines.cores import threads_per_instance
+from engines.model_config import DynamicBatching, InstanceGroup, ModelConfig
+from engines.tensor import Signature
+from service.batching.batcher import Batcher
+from service.batching.compose import Composer, SingleComposer, StackComposer
+from service.batching.cores import CoreBudget
+from service.batching.cost import CostModel, Shape
+from service.batching.pack import PackComposer
+from service.batching.pad import PadComposer
+from service.intake import Intake, TensorIntake
+from service.text_intake import text_intake
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What all models share: the cores, the clock, and how many parts each model's queue holds."""
+
+    cores: CoreBudget
+    core_count: int
+    clock: Clock
+    max_queue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Engines ready to run, with what feeds them. `threads`: CPU cores one batch takes, 0 where a device computes."""
+
+    intake: Intake
+    engines: list[Engine]
+    batcher: Batcher
+    threads: int
+
+
+def open_version(config: ModelConfig, folder: Path, version: str, machine: Machine) -> Opened:
+    """Opens a version; raises `engines.errors.ModelLoadError`. Blocks for as long as loading and warming take."""
+    placements = list(_placements(config))
+    threads = config.threads or threads_per_instance(machine.core_count, len(placements))
+    options = EngineOptions(config, folder / version, threads=threads)
+    on_cpu = all(device == "" for device in placements)
+    cost = CostModel()
+    intake = open_intake(config, folder, machine.max_queue)
+    engines: list[Engine] = []
+    try:
+        engines.extend(open_engine(replace(options, device=device)) for device in placements)
+        with _cores(machine.cores, machine.core_count if on_cpu else 0):
+            for engine in engines:
+                engine.warm_up()
+            _measure(engines[0], config, cost, machine.clock)
+    except BaseException:
+        for engine in engines:
+            engine.close()
+        raise
+    settings = config.dynamic_batching or DynamicBatching()
+    batcher = Batcher(composer(config), cost, machine.max_queue, len(engines), settings)
+    return Opened(intake, engines, batcher, threads if on_cpu else 0)
+
+
+def _placements(config: ModelConfig) -> Iterator[str]:
+    """The device of each engine instance: "" for the CPU, else a GPU's number."""
+    for group in config.instance_groups or (InstanceGroup(),):
+        for device in [str(gpu) for gpu in group.gpus] if group.kind == "KIND_GPU" else [""]:
+            for _ in range(group.count):
+                yield device
+
+
+def open_intake(config: ModelConfig, folder: Path, most_texts: int) -> Intake:
+    """The door that the model's configuration asks for."""
+    if config.text is None:
+        return TensorIntake(Signature(config.inputs, config.outputs, config.max_batch_size))
+    tokenizer = Tokenizer.from_file(folder / config.text.tokenizer, config.text.max_tokens, config.text.truncate)
+    return text_intake(config, tokenizer, most_texts)
+
+
+def composer(config: ModelConfig) -> Composer:
+    """How batches of this model are composed: Triton's settings, and packing or padding where declared."""
+    if config.packing is not None:
+        return PackComposer(config.packing)
+    if config.max_batch_size == 0 or config.dynamic_batching is None:
+        return SingleComposer()
+    if config.padding:
+        return PadComposer(config.max_batch_size, config.padding)
+    ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
+    preferred = config.dynamic_batching.preferred_batch_sizes
+    return StackComposer(config.max_batch_size, preferred, ragged, config.batch_inputs)
+
+
+@contextmanager
+def _cores(budget: CoreBudget, threads: int) -> Iterator[None]:
+    if threads:
+        budget.acquire(threads)
+    try:
+        yield
+    finally:
+        if threads:
+            budget.release(threads)
+
+
+def _measure(engine: Engine, config: ModelConfig, cost: CostModel, clock: Clock) -> None:
+    """Seeds the cost model: the smallest and the largest batch of each width, so that no first request is guessed."""
+    for shape, batch in _extremes(warmup_batches(config), config):
+        start = clock()
+        engine.run(batch)
+        cost.record(shape, clock() - start)
+
+
+def _extremes(batches: Iterator[Batch], config: ModelConfig) -> list[tuple[Shape, Batch]]:
+    by_width: dict[int, list[tuple[Shape, Batch]]] = {}
+    for batch in batches:
+        shape = _shape(batch, config)
+        by_width.setdefault(shape.width, []).append((shape, batch))
+    ordered = [sorted(group, key=lambda pair: pair[0].rows) for group in by_width.values()]
+    return [pair for group in ordered for pair in (group if len(group) == 1 else (group[0], group[-1]))]
+
+
+def _shape(batch: Batch, config: ModelConfig) -> Shape:
+    by_length = ("segment_ids",) if config.packing else tuple(config.padding)
+    return Shape(batch.size, batch.inputs[by_length[0]].shape[1]) if by_length else Shape(batch.size)

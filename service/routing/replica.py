@@ -1,0 +1,25 @@
+"""What routing sees of whatever answers: engines of this process, an ensemble, another server."""
+
+from typing import Protocol
+
+from service.types import InferResponse, Job
+
+
+class Replica(Protocol):
+    """One thing that can answer a checked job."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def load(self) -> float:
+        """Predicted seconds until what it holds is done."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    async def infer(self, job: Job) -> InferResponse:
+        """Raises `service.errors.BatchyardError`."""
+
+    async def close(self, grace: float) -> None:
+        """Answers what it holds for at most `grace` seconds, then frees all."""

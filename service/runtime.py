@@ -1,0 +1,73 @@
+"""Opens the model repository into the catalog when the service starts, and drains it when it stops."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import EngineError, ModelLoadError
+from engines.repository import ModelEntry, scan_all
+from engines.tensor import Signature
+from service.batching.replica import Identity, LocalReplica
+from service.catalog import Catalog, Model, Served
+from service.ensemble import Ensemble, Infer
+from service.intake import TensorIntake
+from service.opening import Machine, open_version
+from service.telemetry.metrics import Metrics
+
+Report = Callable[[str, int, int], None]
+"""Told of each step of the start: what happened, how many are done, of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Fills the catalog. A model that cannot be opened is listed with its reason and stops no other."""
+
+    catalog: Catalog
+    machine: Machine
+    metrics: Metrics
+    infer: Infer
+    report: Report
+
+    async def start(self, roots: Sequence[Path], names: Sequence[str]) -> None:
+        """Opens every model of `roots` (only `names`, if any are given), ensembles last."""
+        entries = [entry for entry in scan_all(roots) if not names or entry.name in names]
+        self._check_names(entries)
+        for done, entry in enumerate(entries, start=1):
+            model = await self._open(entry)
+            self.catalog.models[entry.name] = model
+            self.report(f"{entry.name}: {model.reason or 'ready'}", done, len(entries))
+
+    def _check_names(self, entries: Sequence[ModelEntry]) -> None:
+        for entry in entries:
+            if entry.name in self.catalog.routes:
+                raise ModelLoadError(f"{entry.name!r} is a route and a model of {entry.folder}; rename one of them")
+
+    async def _open(self, entry: ModelEntry) -> Model:
+        model = Model(entry.name, entry.config, reason=entry.error)
+        for version in entry.versions:
+            try:
+                model.versions[str(version)] = await self._open_version(entry, str(version))
+            except EngineError as error:
+                model.reason = str(error)
+        return model
+
+    async def _open_version(self, entry: ModelEntry, version: str) -> Served:
+        config = entry.config
+        if config is None:
+            raise ModelLoadError(entry.error)
+        if config.ensemble:
+            signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+            return Served(TensorIntake(signature), Ensemble(config, version, self.infer, self.catalog.ready))
+        opened = await asyncio.to_thread(open_version, config, entry.folder, version, self.machine)
+        identity = Identity(entry.name, version, config.backend, opened.threads)
+        replica = LocalReplica(
+            identity, opened.engines, opened.batcher, self.machine.cores, self.machine.clock, self.metrics.batch_done
+        )
+        self.metrics.watch_pending(entry.name, version, lambda: replica.pending)
+        return Served(opened.intake, replica)
+
+    async def stop(self, grace: float) -> None:
+        """Drains all replicas, at most `grace` seconds."""
+        replicas = [served.replica for model in self.catalog.models.values() for served in model.versions.values()]
+        await asyncio.gather(*(replica.close(grace) for replica in replicas))

@@ -1,0 +1,99 @@
+"""Runs the app under uvicorn: one process, signals end it gracefully, the last line of the start is "ready"."""
+
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from service.settings import Settings
+from service.telemetry import logs
+from service.telemetry.startup import ProgressHandler
+
+SWITCH_INTERVAL_SECONDS = 0.0005
+"""Engine threads hold the interpreter lock between engine runs; at Python's own 5 ms the event loop waits that long."""
+
+ASGIApp = Callable[..., Any]
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep idle connections in their pools, so that no client writes into a closed one."""
+
+
+class CannotStartError(Exception):
+    """The server cannot start; one line for the operator."""
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Calls `ready` once the app has started and the socket accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._ready()
+
+
+def serve(settings: Settings, create_app: Callable[[Settings], ASGIApp]) -> None:
+    """Serves until SIGTERM or SIGINT; running requests then get the grace period. Raises `CannotStartError`."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    logs.configure(settings.log_level)
+    listener = _bind(settings.host, settings.port)
+    progress = ProgressHandler(sys.stdout)
+    progress.start()
+    try:
+        config = _uvicorn_config(settings, create_app(settings))
+        server = _AnnouncingServer(config, lambda: _announce(listener, progress))
+        server.run([listener])
+    finally:
+        progress.stop()
+        listener.close()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """uvicorn raises a signal again once it has shut down; being told to stop is no failure."""
+    raise SystemExit(0)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet: the port is ours before models load, callers are refused until then."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        remedy = "free it or choose others with --host and --port (--port 0 picks a free one)"
+        raise CannotStartError(f"cannot listen on {host}:{port}: {error.strerror}; {remedy}") from error
+    return listener
+
+
+def _uvicorn_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+    )
+
+
+def _announce(listener: socket.socket, progress: ProgressHandler) -> None:
+    progress.stop()
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    sys.stdout.write(f"ready: {url} (pages: {url}/docs, numbers: {url}/metrics)\n")
+    sys.stdout.flush()

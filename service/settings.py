@@ -1,0 +1,150 @@
+"""The gateway's settings: defaults, gateway.toml, environment, command line; the later wins."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "BATCHYARD_"
+CONFIG_VARIABLE = "BATCHYARD_CONFIG"
+DEFAULT_CONFIG = Path("gateway.toml")
+
+
+class InvalidSettingsError(Exception):
+    """Settings that cannot be used; `str` is one line a fault: where it stands, what was found, what was wanted."""
+
+
+def _split(value: object) -> object:
+    """Lists may be written a,b in the environment and on the command line."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _parse_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"wanted JSON ({error})") from error
+
+
+Strings = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Paths = Annotated[list[Path], NoDecode, BeforeValidator(_split)]
+
+
+class RouteSettings(BaseModel):
+    """One name callers use, answered by any of its variants: the first healthy one, or the fastest measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variants: list[str] = Field(min_length=1)
+    policy: Literal["ordered", "fastest"] = "ordered"
+
+
+Routes = Annotated[dict[str, RouteSettings], NoDecode, BeforeValidator(_parse_json)]
+
+
+class Settings(BaseSettings):
+    """All settings. Built directly it reads the environment but no file; `load_settings` reads everything."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    model_repository: Paths = Field([Path("model_repository")], min_length=1, description="Model repository folders.")
+    models: Strings = Field([], description="Names of the models to load; empty loads all.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line shown.")
+    max_body_bytes: int = Field(64 * 2**20, gt=0, description="Largest request body, as sent and inflated.")
+    default_timeout_ms: int = Field(30_000, gt=0, description="Deadline of a request that names none.")
+    max_queue_size: int = Field(2048, gt=0, description="Waiting texts or tensors a model holds before it answers 429.")
+    cores: int = Field(0, ge=0, description="CPU cores to use; 0 takes what the machine or its cgroup grants.")
+    shutdown_grace_seconds: int = Field(10, ge=0, description="Time that running requests get when the server stops.")
+    routes: Routes = Field({}, description="Routes as JSON: name, variants, policy (ordered or fastest).")
+
+
+def flag_of(field: str) -> str:
+    """The command-line flag of a setting: --max-body-bytes for max_body_bytes."""
+    return "--" + field.replace("_", "-")
+
+
+def load_settings(flags: Mapping[str, object], config: Path | None = None) -> Settings:
+    """Settings from `flags` (field -> value), the environment and a TOML file; raises `InvalidSettingsError`.
+
+    `config` None: the file that BATCHYARD_CONFIG names, else ./gateway.toml where it exists.
+    """
+    _refuse_unknown_variables(os.environ)
+    path = _config_path(config)
+    file = _read(path) if path else {}
+    environment = EnvSettingsSource(Settings)()
+    try:
+        return Settings(**{**file, **environment, **flags})
+    except ValidationError as error:
+        origins = _Origins(flags, environment, str(path))
+        raise InvalidSettingsError("\n".join(origins.describe(fault) for fault in error.errors())) from error
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The known word most like `word`, as the end of a message; all of them where none is like it."""
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields] + [CONFIG_VARIABLE]
+    unknown = [name for name in environment if name.startswith(ENV_PREFIX) and name not in known]
+    if unknown:
+        raise InvalidSettingsError("\n".join(f"{name}: unknown variable; {nearest(name, known)}" for name in unknown))
+
+
+def _config_path(config: Path | None) -> Path | None:
+    named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    if named is None:
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+    if not named.is_file():
+        origin = "--config" if config else CONFIG_VARIABLE
+        raise InvalidSettingsError(f"{origin}: found no file {str(named)!r}; wanted a TOML file such as gateway.toml")
+    return named
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InvalidSettingsError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+class _Origins:
+    """Knows which source a value came from, to word its faults."""
+
+    def __init__(self, flags: Mapping[str, object], environment: Mapping[str, object], file: str) -> None:
+        self._flags = flags
+        self._environment = environment
+        self._file = file
+
+    def describe(self, fault: ErrorDetails) -> str:
+        field, *inner = map(str, fault["loc"])
+        where = ".".join([self._origin(field), *inner])
+        if fault["type"] == "extra_forbidden":
+            fields = RouteSettings.model_fields if inner else Settings.model_fields
+            return f"{where}: unknown key; {nearest([field, *inner][-1], list(fields))}"
+        wanted = fault["msg"].replace("Input should be", "wanted").removeprefix("Value error, ")
+        return f"{where}: found {_shorten(fault['input'])}; {wanted}"
+
+    def _origin(self, field: str) -> str:
+        if field in self._flags:
+            return flag_of(field)
+        if field in self._environment:
+            return ENV_PREFIX + field.upper()
+        return f"{self._file}: {field}"
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:100] + "..."

@@ -1,0 +1,83 @@
+"""The door of a text model: texts or token ids come in, one part of tokens a text goes on."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from engines.text import Tokenizer
+
+from engines.errors import InvalidInputError
+from engines.model_config import ModelConfig
+from engines.tensor import BYTES, INT64, Array, Signature, Tensors, TensorSpec
+from service.errors import InvalidRequestError
+from service.intake import check_request
+from service.types import InferRequest, Job
+
+_INLINE_BYTES = 4096
+"""Longer texts are tokenised on a thread, so that the event loop never waits for them."""
+_IDS, _MASK, _TEXT = "input_ids", "attention_mask", "text"
+
+
+@dataclass(frozen=True, slots=True)
+class TextIntake:
+    """Takes BYTES `text` [n] or [n, 1], or INT64 `input_ids` [n, length] with an optional `attention_mask`.
+
+    `packed`: parts are {input_ids: [length]}; else {input_ids: [1, length], ...} with the masks that `masks` names.
+    """
+
+    signature: Signature
+    tokenizer: Tokenizer
+    packed: bool
+    masks: tuple[str, ...] = ()
+
+    async def check(self, request: InferRequest) -> Job:
+        check_request(request, self.signature)
+        if (_TEXT in request.inputs) == (_IDS in request.inputs):
+            raise InvalidRequestError(f"send either {_TEXT!r} or {_IDS!r}; found {sorted(request.inputs)}", _TEXT)
+        if _TEXT in request.inputs:
+            tokens = await self._encode(request.inputs[_TEXT].ravel().tolist())
+        else:
+            tokens = self._given(request.inputs[_IDS], request.inputs.get(_MASK))
+        return Job(request, [self._part(ids) for ids in tokens], [len(ids) for ids in tokens])
+
+    async def _encode(self, texts: Sequence[bytes]) -> Sequence[Array]:
+        try:
+            if sum(map(len, texts)) <= _INLINE_BYTES:
+                return self.tokenizer.encode(texts)
+            return await asyncio.to_thread(self.tokenizer.encode, texts)
+        except InvalidInputError as error:
+            raise InvalidRequestError(str(error), _TEXT) from None
+
+    def _given(self, ids: Array, mask: Array | None) -> Sequence[Array]:
+        if mask is not None and mask.shape != ids.shape:
+            raise InvalidRequestError(f"{_MASK!r} has shape {list(mask.shape)}, {_IDS!r} {list(ids.shape)}", _MASK)
+        rows = [row if mask is None else row[mask[number] != 0] for number, row in enumerate(ids)]
+        try:
+            return self.tokenizer.check(rows)
+        except InvalidInputError as error:
+            raise InvalidRequestError(str(error), _IDS) from None
+
+    def _part(self, ids: Array) -> Tensors:
+        if self.packed:
+            return {_IDS: ids}
+        row = ids[np.newaxis]
+        return {_IDS: row, **{name: (np.ones_like if name == _MASK else np.zeros_like)(row) for name in self.masks}}
+
+
+def text_intake(config: ModelConfig, tokenizer: Tokenizer, most: int) -> TextIntake:
+    """The door of a model with a tokenizer. `most`: texts one request may bring."""
+    packed = config.packing is not None
+    inputs = (
+        TensorSpec(_TEXT, BYTES, (1,), optional=True),
+        TensorSpec(_IDS, INT64, (-1,), optional=True),
+        TensorSpec(_MASK, INT64, (-1,), optional=True),
+    )
+    outputs = tuple(_per_text(spec) for spec in config.outputs) if packed else config.outputs
+    masks = tuple(spec.name for spec in config.inputs if spec.name != _IDS)
+    return TextIntake(Signature(inputs, outputs, most), tokenizer, packed, masks)
+
+
+def _per_text(spec: TensorSpec) -> TensorSpec:
+    """A packed model's output without its dimension of segments."""
+    return TensorSpec(spec.name, spec.datatype, spec.shape[1:], labels=spec.labels)

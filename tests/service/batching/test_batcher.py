@@ -1,0 +1,168 @@
+from concurrent.futures import Future
+
+import pytest
+
+from engines.model_config import DynamicBatching, Packing, QueuePolicy
+from service.batching.batcher import AGING, PATIENCE, Batcher
+from service.batching.cost import CostModel, Shape
+from service.batching.pack import PackComposer
+from service.batching.ticket import Ticket
+from service.errors import DeadlineHopelessError, QueueFullError
+from tests.service.batching.conftest import Submit
+
+PACKING = Packing((16, 32, 64), 128)
+
+
+def make(settings: DynamicBatching | None = None, max_queue: int = 100) -> Batcher:
+    cost = CostModel()
+    for width in PACKING.widths:
+        for rows in PACKING.row_counts(width):
+            cost.record(Shape(rows, width), 100e-6 * rows * width)
+    return Batcher(PackComposer(PACKING), cost, max_queue, settings=settings or DynamicBatching())
+
+
+def take(batcher: Batcher, now: float) -> list[Ticket]:
+    batch = batcher.take(0, now).batch
+    assert batch is not None
+    batcher.finished(0, batch, None)
+    return list(batch.tickets)
+
+
+def test_an_empty_queue_gives_nothing_and_asks_for_no_timer() -> None:
+    taken = make().take(0, 0.0)
+    assert taken.batch is None
+    assert taken.again is None
+
+
+def test_what_waits_is_taken_at_once_and_only_once(submit: Submit) -> None:
+    batcher = make()
+    tickets = submit(batcher, [10, 10, 10])
+    assert set(map(id, take(batcher, 0.0))) == set(map(id, tickets))
+    assert batcher.take(0, 0.0).batch is None
+
+
+def test_cancelled_tickets_cost_no_compute(submit: Submit) -> None:
+    batcher = make()
+    gone, kept = submit(batcher, [10, 11])
+    assert isinstance(gone.waiting.future, Future)
+    gone.waiting.future.cancel()
+    assert take(batcher, 0.0) == [kept]
+
+
+def test_a_near_deadline_overtakes(submit: Submit) -> None:
+    batcher = make()
+    submit(batcher, [60, 60, 60])
+    (urgent,) = submit(batcher, [60], now=0.01, deadline=0.5)
+    assert take(batcher, 0.01)[0] is urgent
+
+
+def test_no_ticket_starves_under_a_stream_of_urgent_ones(submit: Submit) -> None:
+    batcher = make()
+    (old,) = submit(batcher, [64])
+    now = 0.0
+    while True:
+        now += 0.05
+        submit(batcher, [64, 64, 64], now=now, deadline=now + 0.5)
+        if old in take(batcher, now):
+            break
+        assert now < PATIENCE + 0.5
+
+
+def test_priorities_are_strict_until_they_age(submit: Submit) -> None:
+    batcher = make(DynamicBatching(priority_levels=2, default_priority_level=2))
+    (low,) = submit(batcher, [64])
+    (high,) = submit(batcher, [64], now=1.0, priority=1)
+    (late,) = submit(batcher, [64], now=AGING + 1.0, priority=1)
+    assert take(batcher, 6.0)[:2] == [high, low]
+    assert take(batcher, 6.0) == [late]
+
+
+def test_a_full_queue_refuses_with_the_time_to_come_back(submit: Submit) -> None:
+    batcher = make(max_queue=3)
+    submit(batcher, [64, 64, 64])
+    with pytest.raises(QueueFullError, match="3 parts wait, 3 may") as refused:
+        submit(batcher, [64])
+    assert 0 < refused.value.retry_after < 0.1
+
+
+def test_cancelled_tickets_make_room(submit: Submit) -> None:
+    batcher = make(max_queue=2)
+    for ticket in submit(batcher, [10, 10]):
+        assert isinstance(ticket.waiting.future, Future)
+        ticket.waiting.future.cancel()
+    submit(batcher, [10, 10])
+    assert len(batcher) == 2
+
+
+def test_a_hopeless_deadline_is_refused_at_once(submit: Submit) -> None:
+    batcher = make()
+    submit(batcher, [64] * 20, deadline=0.130)
+    with pytest.raises(DeadlineHopelessError, match="predicted in 134 ms") as refused:
+        submit(batcher, [64], deadline=0.130)
+    assert refused.value.retry_after == pytest.approx(21 * 64e-4 - 0.130, rel=0.05)
+
+
+def test_an_urgent_ticket_is_not_refused_for_those_behind_it(submit: Submit) -> None:
+    batcher = make()
+    submit(batcher, [64] * 20, deadline=30.0)
+    submit(batcher, [10], now=0.5, deadline=0.55)
+
+
+def test_doomed_tickets_are_given_up_before_they_cost_compute(submit: Submit) -> None:
+    batcher = make()
+    (doomed,) = submit(batcher, [64], deadline=0.020)
+    (fine,) = submit(batcher, [64], deadline=10.0)
+    taken = batcher.take(0, 0.018)
+    assert list(taken.expired) == [doomed]
+    assert taken.batch is not None
+    assert list(taken.batch.tickets) == [fine]
+
+
+def test_queue_delay_waits_for_more_but_not_when_full(submit: Submit) -> None:
+    batcher = make(DynamicBatching(max_queue_delay_microseconds=5000))
+    submit(batcher, [20], now=1.0)
+    taken = batcher.take(0, 1.001)
+    assert taken.batch is None
+    assert taken.again == pytest.approx(1.005)
+    submit(batcher, [64, 44], now=1.002)
+    assert len(take(batcher, 1.002)) == 3
+
+
+def test_queue_delay_ends(submit: Submit) -> None:
+    batcher = make(DynamicBatching(max_queue_delay_microseconds=5000))
+    submit(batcher, [20], now=1.0)
+    assert len(take(batcher, 1.0051)) == 1
+
+
+def test_queue_policy_rejects_after_its_timeout(submit: Submit) -> None:
+    batcher = make(DynamicBatching(default_queue_policy=QueuePolicy("REJECT", 10_000)))
+    (late,) = submit(batcher, [10])
+    assert list(batcher.take(0, 0.011).expired) == [late]
+
+
+def test_queue_policy_delays_after_its_timeout(submit: Submit) -> None:
+    batcher = make(DynamicBatching(default_queue_policy=QueuePolicy("DELAY", 10_000)))
+    (late,) = submit(batcher, [64])
+    fresh = submit(batcher, [64, 64], now=0.005)
+    assert take(batcher, 0.012) == fresh
+    assert take(batcher, 0.012) == [late]
+
+
+def test_queue_policy_bounds_a_level(submit: Submit) -> None:
+    settings = DynamicBatching(
+        priority_levels=2, default_priority_level=1, priority_queue_policies={2: QueuePolicy(max_queue_size=1)}
+    )
+    batcher = make(settings)
+    submit(batcher, [10], priority=2)
+    submit(batcher, [10, 10], priority=1)
+    with pytest.raises(QueueFullError, match="1 may"):
+        submit(batcher, [10], priority=2)
+
+
+def test_load_counts_what_runs_and_waits(submit: Submit) -> None:
+    batcher = make()
+    submit(batcher, [64, 64])
+    assert batcher.load(0.0) == pytest.approx(128e-4)
+    assert batcher.take(0, 0.0).batch is not None
+    assert batcher.load(0.0) == pytest.approx(128e-4)
+    assert batcher.load(0.010) == pytest.approx(28e-4)
