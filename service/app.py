@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from engines.cores import available_cores
 from service.api import mount
 from service.api.limits import Limits
+from service.api.scrape import scrape_router
 from service.batching.cores import CoreBudget
 from service.catalog import Catalog, Route
 from service.gateway import Gateway
@@ -38,5 +39,6 @@ def create_app(settings: Settings) -> FastAPI:
         await runtime.stop(settings.shutdown_grace_seconds)
 
     app = FastAPI(title="Batchyard", lifespan=lifespan)
+    app.include_router(scrape_router(metrics.exposition))
     mount(app, gateway, Limits(settings.max_body_bytes, settings.default_timeout_ms / 1000))
     return app

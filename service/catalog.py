@@ -58,8 +58,9 @@ class Catalog:
     def _of_model(self, name: str, version: str) -> Served:
         model = self._model(name, version)
         served = model.versions.get(version or model.newest)
-        if served is None:
-            raise ModelUnavailableError(f"model {name!r} is unavailable: {model.reason}")
+        if served is None or served.replica.fault:
+            reason = served.replica.fault if served else model.reason
+            raise ModelUnavailableError(f"model {name!r} is unavailable: {reason}")
         return served
 
     def _model(self, name: str, version: str) -> Model:
@@ -89,7 +90,7 @@ class Catalog:
         """The variants of a route that can answer now, in its order."""
         models = (self.models.get(name) for name in route.variants)
         newest = (model.versions[model.newest] for model in models if model and model.versions)
-        return [served for served in newest if served.replica.ready]
+        return [served for served in newest if not served.replica.fault]
 
     def _reasons(self, route: Route) -> str:
         return "; ".join(f"{name}: {self._reason(name)}" for name in route.variants)
@@ -98,12 +99,13 @@ class Catalog:
         model = self.models.get(name)
         return "unknown model" if model is None else model.reason or "not ready"
 
-    def ready(self, name: str, version: str = "") -> bool:
-        """Whether a request would find an engine."""
+    def fault(self, name: str) -> str:
+        """Why a request to this name would find nothing that answers; "" if it would."""
         try:
-            return self.find(name, version).replica.ready
-        except ModelUnavailableError:
-            return False
+            self.find(name)
+        except (ModelUnavailableError, NotFoundError) as error:
+            return str(error)
+        return ""
 
     def info(self, name: str, version: str = "") -> ModelInfo:
         """Describes a model or route; raises `NotFoundError`."""
@@ -118,6 +120,7 @@ class Catalog:
     def _model_info(self, model: Model, version: str) -> ModelInfo:
         served = model.versions.get(version or model.newest)
         config = model.config
+        reason = served.replica.fault if served else model.reason
         signature = served.intake.signature if served else _declared(config)
         return ModelInfo(
             name=model.name,
@@ -125,8 +128,8 @@ class Catalog:
             platform=config.platform if config else "",
             backend=config.backend if config else "",
             signature=signature,
-            ready=served is not None and served.replica.ready,
-            reason=model.reason,
+            ready=not reason,
+            reason=reason,
             config=config,
         )
 

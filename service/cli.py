@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -71,14 +71,15 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 1 failed, 2 wrong arguments or settings."""
-    parser = _parser()
+    parser = command_line()
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.error(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], known.options)}")
     known.run(known)
 
 
-def _parser() -> _Parser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of the command and its subcommands."""
     parser = _Parser(prog="batchyard", description=TOP)
     parser.add_argument("--version", action="version", version=f"batchyard {version('batchyard')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -88,10 +89,12 @@ def _parser() -> _Parser:
     for name in Settings.model_fields:
         _add_setting(serve, name)
     build = commands.add_parser("build", help="make the model files", epilog=BUILD)
-    build.set_defaults(run=_build, options=["--from", "--name"])
+    build.set_defaults(run=_build, options=["--from", "--name", "--engines", "--model-repository"])
     build.add_argument("names", nargs="*", metavar="NAME", help="models to build; none named: all that are shipped")
     build.add_argument("--from", dest="source", type=Path, metavar="DIR", help="a Hugging Face encoder folder")
-    build.add_argument("--name", help="the new model's name in the repository")
+    build.add_argument("--name", help="what to call it: models NAME_onnx, NAME_openvino ...")
+    build.add_argument("--engines", default="", metavar="A,B", help="of onnxruntime, openvino, pytorch, pytorch_int8")
+    build.add_argument("--model-repository", type=Path, metavar="DIR", help="where to [that of the settings]")
     return parser
 
 
@@ -119,10 +122,7 @@ def _metavar(annotation: object) -> str:
 
 def _serve(arguments: argparse.Namespace) -> None:
     flags = {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
-    try:
-        settings = load_settings(flags, arguments.config)
-    except InvalidSettingsError as error:
-        _fail(str(error), 2)
+    settings = _settings(flags, arguments.config)
     from service import app, server
 
     try:
@@ -132,10 +132,39 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    raise NotImplementedError(arguments)
+    if (arguments.source is None) != (arguments.name is None):
+        _fail("--from and --name belong together: --from ./my-encoder --name my_encoder", 2)
+    if arguments.source and arguments.names:
+        _fail(f"--from builds one encoder, found also {arguments.names[0]!r}; name it with --name", 2)
+    repository = arguments.model_repository or _settings({}).model_repository[0]
+    from rich.console import Console
+
+    from engines.build import flow
+    from engines.errors import EngineError
+
+    console = Console()
+    try:
+        if arguments.source:
+            engines = [name.strip() for name in arguments.engines.split(",") if name.strip()]
+            flow.build_encoder(arguments.source, arguments.name, engines, repository, console)
+        else:
+            flow.build_shipped(arguments.names, repository, console)
+    except EngineError as error:
+        _fail(str(error), 1)
+
+
+def _settings(flags: Mapping[str, object], config: Path | None = None) -> Settings:
+    try:
+        return load_settings(flags, config)
+    except InvalidSettingsError as error:
+        _fail(str(error), 2)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     for line in message.splitlines():
         print(f"batchyard: {line}", file=sys.stderr)
     raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,16 +14,18 @@ Infer = Callable[[InferRequest], Awaitable[InferResponse]]
 class Ensemble:
     """A `service.routing.replica.Replica` that runs `ensemble_scheduling`: Triton user guide, "Ensemble Models"."""
 
-    def __init__(self, config: ModelConfig, version: str, infer: Infer, is_ready: Callable[[str], bool]) -> None:
+    def __init__(self, config: ModelConfig, version: str, infer: Infer, fault_of: Callable[[str], str]) -> None:
         self.name = f"{config.name}:{version}"
         self._config = config
         self._version = version
         self._infer = infer
-        self._is_ready = is_ready
+        self._fault_of = fault_of
 
     @property
-    def ready(self) -> bool:
-        return all(self._is_ready(step.model_name) for step in self._config.ensemble)
+    def fault(self) -> str:
+        """Why a step cannot answer; "" if all can."""
+        faults = (self._fault_of(step.model_name) for step in self._config.ensemble)
+        return next((fault for fault in faults if fault), "")
 
     @property
     def load(self) -> float:

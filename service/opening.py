@@ -5,15 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engines.text import Tokenizer
-from engines.warmup import warmup_batches
-
 from engines import open_engine
 from engines.base import Engine, EngineOptions
 from engines.batch import Batch
 from engines.cores import threads_per_instance
 from engines.model_config import DynamicBatching, InstanceGroup, ModelConfig
 from engines.tensor import Signature
+from engines.text import Tokenizer
+from engines.warmup import warmup_batches
 from service.batching.batcher import Batcher
 from service.batching.compose import Composer, SingleComposer, StackComposer
 from service.batching.cores import CoreBudget
@@ -82,7 +81,9 @@ def open_intake(config: ModelConfig, folder: Path, most_texts: int) -> Intake:
     """The door that the model's configuration asks for."""
     if config.text is None:
         return TensorIntake(Signature(config.inputs, config.outputs, config.max_batch_size))
-    tokenizer = Tokenizer.from_file(folder / config.text.tokenizer, config.text.max_tokens, config.text.truncate)
+    tokenizer = Tokenizer.from_file(
+        folder / config.text.tokenizer, config.text.max_tokens, truncate=config.text.truncate
+    )
     return text_intake(config, tokenizer, most_texts)
 
 

@@ -33,8 +33,10 @@ class Runtime:
         """Opens every model of `roots` (only `names`, if any are given), ensembles last."""
         entries = [entry for entry in scan_all(roots) if not names or entry.name in names]
         self._check_names(entries)
+        looped = _in_a_loop(entries, self.catalog)
         for done, entry in enumerate(entries, start=1):
-            model = await self._open(entry)
+            reason = looped.get(entry.name)
+            model = Model(entry.name, entry.config, reason=reason) if reason else await self._open(entry)
             self.catalog.models[entry.name] = model
             self.report(f"{entry.name}: {model.reason or 'ready'}", done, len(entries))
 
@@ -58,7 +60,7 @@ class Runtime:
             raise ModelLoadError(entry.error)
         if config.ensemble:
             signature = Signature(config.inputs, config.outputs, config.max_batch_size)
-            return Served(TensorIntake(signature), Ensemble(config, version, self.infer, self.catalog.ready))
+            return Served(TensorIntake(signature), Ensemble(config, version, self.infer, self.catalog.fault))
         opened = await asyncio.to_thread(open_version, config, entry.folder, version, self.machine)
         identity = Identity(entry.name, version, config.backend, opened.threads)
         replica = LocalReplica(
@@ -71,3 +73,23 @@ class Runtime:
         """Drains all replicas, at most `grace` seconds."""
         replicas = [served.replica for model in self.catalog.models.values() for served in model.versions.values()]
         await asyncio.gather(*(replica.close(grace) for replica in replicas))
+
+
+def _in_a_loop(entries: Iterable[ModelEntry], catalog: Catalog) -> dict[str, str]:
+    """Ensembles that would call themselves, with the reason why they are not opened."""
+    steps = {entry.name: [step.model_name for step in entry.config.ensemble] for entry in entries if entry.config}
+    calls = {**{route.name: list(route.variants) for route in catalog.routes.values()}, **steps}
+    return {name: f"ensemble {name!r} calls itself through its steps" for name in steps if _reaches(name, name, calls)}
+
+
+def _reaches(start: str, goal: str, calls: Mapping[str, Sequence[str]]) -> bool:
+    seen: set[str] = set()
+    left = list(calls.get(start, ()))
+    while left:
+        name = left.pop()
+        if name == goal:
+            return True
+        if name not in seen:
+            seen.add(name)
+            left += calls.get(name, ())
+    return False

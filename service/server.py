@@ -52,6 +52,10 @@ def serve(settings: Settings, create_app: Callable[[Settings], ASGIApp]) -> None
         config = _uvicorn_config(settings, create_app(settings))
         server = _AnnouncingServer(config, lambda: _announce(listener, progress))
         server.run([listener])
+    except SystemExit as end:
+        if end.code:
+            raise CannotStartError("the app did not start; the log lines above say why") from end
+        raise
     finally:
         progress.stop()
         listener.close()
@@ -64,12 +68,15 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 def _bind(host: str, port: int) -> socket.socket:
     """A bound socket that does not listen yet: the port is ours before models load, callers are refused until then."""
+    listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         remedy = "free it or choose others with --host and --port (--port 0 picks a free one)"
         raise CannotStartError(f"cannot listen on {host}:{port}: {error.strerror}; {remedy}") from error
     return listener

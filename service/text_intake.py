@@ -1,15 +1,16 @@
 """The door of a text model: texts or token ids come in, one part of tokens a text goes on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from engines.text import Tokenizer
 
 from engines.errors import InvalidInputError
 from engines.model_config import ModelConfig
 from engines.tensor import BYTES, INT64, Array, Signature, Tensors, TensorSpec
+from engines.text import Tokenizer
 from service.errors import InvalidRequestError
 from service.intake import check_request
 from service.types import InferRequest, Job
@@ -23,13 +24,12 @@ _IDS, _MASK, _TEXT = "input_ids", "attention_mask", "text"
 class TextIntake:
     """Takes BYTES `text` [n] or [n, 1], or INT64 `input_ids` [n, length] with an optional `attention_mask`.
 
-    `packed`: parts are {input_ids: [length]}; else {input_ids: [1, length], ...} with the masks that `masks` names.
+    `part` makes of a text's ids [length] the tensors that go to the batcher.
     """
 
     signature: Signature
     tokenizer: Tokenizer
-    packed: bool
-    masks: tuple[str, ...] = ()
+    part: Callable[[Array], Tensors]
 
     async def check(self, request: InferRequest) -> Job:
         check_request(request, self.signature)
@@ -39,7 +39,7 @@ class TextIntake:
             tokens = await self._encode(request.inputs[_TEXT].ravel().tolist())
         else:
             tokens = self._given(request.inputs[_IDS], request.inputs.get(_MASK))
-        return Job(request, [self._part(ids) for ids in tokens], [len(ids) for ids in tokens])
+        return Job(request, [self.part(ids) for ids in tokens], [len(ids) for ids in tokens])
 
     async def _encode(self, texts: Sequence[bytes]) -> Sequence[Array]:
         try:
@@ -58,24 +58,32 @@ class TextIntake:
         except InvalidInputError as error:
             raise InvalidRequestError(str(error), _IDS) from None
 
-    def _part(self, ids: Array) -> Tensors:
-        if self.packed:
-            return {_IDS: ids}
-        row = ids[np.newaxis]
-        return {_IDS: row, **{name: (np.ones_like if name == _MASK else np.zeros_like)(row) for name in self.masks}}
-
 
 def text_intake(config: ModelConfig, tokenizer: Tokenizer, most: int) -> TextIntake:
     """The door of a model with a tokenizer. `most`: texts one request may bring."""
-    packed = config.packing is not None
+    part: Callable[[Array], Tensors] = _packed_part
+    outputs = tuple(_per_text(spec) for spec in config.outputs)
+    if config.packing is None:
+        part = partial(_padded_part, [spec.name for spec in config.inputs])
+        outputs = config.outputs
     inputs = (
         TensorSpec(_TEXT, BYTES, (1,), optional=True),
         TensorSpec(_IDS, INT64, (-1,), optional=True),
         TensorSpec(_MASK, INT64, (-1,), optional=True),
     )
-    outputs = tuple(_per_text(spec) for spec in config.outputs) if packed else config.outputs
-    masks = tuple(spec.name for spec in config.inputs if spec.name != _IDS)
-    return TextIntake(Signature(inputs, outputs, most), tokenizer, packed, masks)
+    return TextIntake(Signature(inputs, outputs, most), tokenizer, part)
+
+
+def _packed_part(ids: Array) -> Tensors:
+    """{input_ids: [length]}, as the packed layout takes it."""
+    return {_IDS: ids}
+
+
+def _padded_part(names: Sequence[str], ids: Array) -> Tensors:
+    """One row [1, length] of each input: the ids, ones for the mask, zeros for any other (token types)."""
+    row = ids[np.newaxis]
+    made = {_IDS: row, _MASK: np.ones_like(row)}
+    return {name: made.get(name, np.zeros_like(row)) for name in names}
 
 
 def _per_text(spec: TensorSpec) -> TensorSpec:

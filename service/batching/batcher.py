@@ -25,12 +25,13 @@ _by_due = attrgetter("due")
 class Taken:
     """What a worker gets: a batch, or the time at which to ask again (None: when something is submitted).
 
-    `expired`: tickets the queue gave up, for the caller to fail.
+    `expired`: tickets the queue gave up, for the caller to fail. `number`: counts the batches taken, from 0.
     """
 
     batch: Composition | None = None
     again: float | None = None
     expired: Sequence[Ticket] = ()
+    number: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Batcher:
     settings: DynamicBatching = field(default_factory=DynamicBatching)
     _pending: list[Ticket] = field(default_factory=list)
     _running: dict[int, float] = field(default_factory=dict)
+    _taken: int = 0
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -66,6 +68,8 @@ class Batcher:
         if timeout and policy.timeout_action == "REJECT":
             expires = min(expires, when.arrival + timeout)
         due = min(when.deadline, when.arrival + PATIENCE) + (level - 1) * AGING
+        if self.settings.preserve_ordering:
+            due = when.arrival
         return Ticket(waiting, part, tensors, rows, cost, when.arrival, when.deadline, due, expires, level)
 
     def submit(self, tickets: Sequence[Ticket], now: float) -> None:
@@ -126,7 +130,8 @@ class Batcher:
         chosen = set(map(id, batch.tickets))
         self._pending = [ticket for ticket in self._pending if id(ticket) not in chosen]
         self._running[instance] = now + self.cost.predict(batch.shape)
-        return Taken(batch, expired=expired)
+        self._taken += 1
+        return Taken(batch, expired=expired, number=self._taken - 1)
 
     def finished(self, instance: int, batch: Composition, seconds: float | None) -> None:
         """An instance is free again; `seconds` None: the batch failed and teaches nothing."""

@@ -10,8 +10,7 @@ import numpy as np
 
 from engines.base import Engine
 from engines.tensor import Array
-from service.batching.batcher import Batcher, When
-from service.batching.compose import Composition
+from service.batching.batcher import Batcher, Taken, When
 from service.batching.cores import CoreBudget
 from service.batching.record import BatchRecord
 from service.batching.ticket import Answer, Ticket, Waiting
@@ -59,6 +58,8 @@ class LocalReplica:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = 0
         self._closed = False
+        self._settled = 0
+        self._early: dict[int, Executed] = {}
         self._loop = asyncio.get_running_loop()
         self._threads = [
             Thread(target=self._serve, args=(number, engine), name=f"{self.name}#{number}", daemon=True)
@@ -73,8 +74,9 @@ class LocalReplica:
         return len(self._batcher)
 
     @property
-    def ready(self) -> bool:
-        return not self._closed
+    def fault(self) -> str:
+        """Why it cannot answer; "" if it can."""
+        return "it is being unloaded" if self._closed else ""
 
     @property
     def load(self) -> float:
@@ -103,7 +105,7 @@ class LocalReplica:
     def _submit(self, tickets: Sequence[Ticket], now: float) -> None:
         with self._lock:
             if self._closed:
-                raise ModelUnavailableError(f"model {self.name} is being unloaded")
+                raise ModelUnavailableError(f"model {self.name} cannot answer: {self.fault}")
             self._batcher.submit(tickets, now)
             for _ in range(min(self._idle, len(tickets))):
                 self._idle -= 1
@@ -115,16 +117,16 @@ class LocalReplica:
 
     def _serve(self, number: int, engine: Engine) -> None:
         worker = Worker(engine, self._batcher.composer, self._clock)
-        while (batch := self._next(number)) is not None:
-            executed = worker.execute(batch)
+        while (taken := self._next(number)).batch is not None:
+            executed = worker.execute(taken.batch)
             self._cores.release(self.identity.threads)
             with self._lock:
-                self._batcher.finished(number, batch, None if executed.failed else executed.seconds)
-            self._loop.call_soon_threadsafe(self._settle, executed)
+                self._batcher.finished(number, taken.batch, None if executed.failed else executed.seconds)
+            self._loop.call_soon_threadsafe(self._finished, taken.number, executed)
         engine.close()
 
-    def _next(self, number: int) -> Composition | None:
-        """Blocks until there is a batch and the cores to run it; None when the replica is closed and empty."""
+    def _next(self, number: int) -> Taken:
+        """Blocks until there is a batch and the cores to run it; no batch: the replica is closed and empty."""
         while True:
             self._cores.acquire(self.identity.threads)
             with self._lock:
@@ -135,11 +137,11 @@ class LocalReplica:
             if taken.expired:
                 self._loop.call_soon_threadsafe(_expire, taken.expired)
             if taken.batch is not None:
-                return taken.batch
+                return taken
             self._cores.release(self.identity.threads)
             self._sleep(taken.again)
         self._cores.release(self.identity.threads)
-        return None
+        return taken
 
     def _sleep(self, until: float | None) -> None:
         """Waits to be woken by a submit, or until the time is there. An idle worker is counted once in `_idle`."""
@@ -151,6 +153,16 @@ class LocalReplica:
                     self._idle -= 1
                 else:
                     self._wake.get()
+
+    def _finished(self, number: int, executed: Executed) -> None:
+        """Settles a batch; where the order of arrival is kept, not before those that were taken earlier."""
+        if not self._batcher.settings.preserve_ordering:
+            self._settle(executed)
+            return
+        self._early[number] = executed
+        while (earliest := self._early.pop(self._settled, None)) is not None:
+            self._settled += 1
+            self._settle(earliest)
 
     def _settle(self, executed: Executed) -> None:
         for ticket, result in executed.results:

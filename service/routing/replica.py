@@ -16,7 +16,8 @@ class Replica(Protocol):
         """Predicted seconds until what it holds is done."""
 
     @property
-    def ready(self) -> bool: ...
+    def fault(self) -> str:
+        """Why it cannot answer now; "" if it can."""
 
     async def infer(self, job: Job) -> InferResponse:
         """Raises `service.errors.BatchyardError`."""

@@ -69,9 +69,7 @@ async def replica(
 ) -> AsyncIterator[tuple[LocalReplica, list[BatchRecord]]]:
     records: list[BatchRecord] = []
     batcher = Batcher(StackComposer(8), CostModel(), max_queue, len(gates), settings or DynamicBatching())
-    made = LocalReplica(
-        Identity("gate", "1", "test", 1), gates, batcher, CoreBudget(2), time.monotonic, records.append
-    )
+    made = LocalReplica(Identity("gate", "1", "test", 1), gates, batcher, CoreBudget(2), time.monotonic, records.append)
     try:
         yield made, records
     finally:
@@ -87,7 +85,7 @@ def job(value: float, *, deadline: float = float("inf")) -> Job:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the engine threads tell no event
             await asyncio.sleep(0.001)
 
 
@@ -208,7 +206,7 @@ async def test_closing_answers_what_waits_then_refuses() -> None:
         second = asyncio.create_task(made.infer(job(3)))
         await until(lambda: made.pending == 1)
         closing = asyncio.create_task(made.close(5.0))
-        await until(lambda: not made.ready)
+        await until(lambda: made.fault != "")
         gate.open.set()
         await closing
         assert value_of(await second) == 6
@@ -225,3 +223,27 @@ async def test_many_callers_each_get_their_own_answer() -> None:
         assert [value_of(response) for response in responses] == [2 * n for n in range(1000)]
         await until(lambda: sum(record.requests for record in records) == 1000)
         assert max(record.requests for record in records) == 8
+
+
+async def test_order_of_arrival_is_kept_where_asked() -> None:
+    gates = Gate(), Gate()
+    done: list[int] = []
+
+    async def ask(made: LocalReplica, value: int) -> None:
+        await made.infer(job(value))
+        done.append(value)
+
+    async with replica(*gates, settings=DynamicBatching(preserve_ordering=True)) as (made, _):
+        for gate in gates:
+            gate.open.clear()
+        tasks = [asyncio.create_task(ask(made, 1))]
+        await until(lambda: any(gate.batches for gate in gates))
+        slow, quick = sorted(gates, key=lambda gate: not gate.batches)
+        tasks.append(asyncio.create_task(ask(made, 2)))
+        await until(lambda: bool(quick.batches))
+        quick.open.set()
+        await asyncio.sleep(0)
+        assert done == []
+        slow.open.set()
+        await asyncio.gather(*tasks)
+        assert done == [1, 2]
