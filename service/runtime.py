@@ -1,7 +1,7 @@
 """Opens the model repository into the catalog when the service starts, and drains it when it stops."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
