@@ -1,4 +1,4 @@
-"""The typed form of config.pbtxt. `engines.config_pbtxt` reads it; what Batchyard adds sits in `batchyard.` parameters."""
+"""The typed form of config.pbtxt, read by `engines.config_pbtxt`. What we add sits in `batchyard.` parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ BatchInputKind = Literal[
 ]
 InstanceKind = Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU"]
 TimeoutAction = Literal["REJECT", "DELAY"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,12 @@ class DynamicBatching:
 
 @dataclass(frozen=True, slots=True)
 class InstanceGroup:
-    """Triton's ModelInstanceGroup: `count` engine instances on each of `gpus`, or on the CPU."""
+    """Triton's ModelInstanceGroup: `count` engine instances on each of `gpus`, or on the CPU. `name` is for display."""
 
     kind: InstanceKind = "KIND_AUTO"
     count: int = 1
     gpus: tuple[int, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Accelerator:
 
 @dataclass(frozen=True, slots=True)
 class WarmupInput:
-    """One input of a warm-up sample: filled with zeros, with random values, or from a file of the `warmup` folder."""
+    """One input of a warm-up sample: filled with zeros, with random values, or from the raw bytes of `file`, a path."""
 
     spec: TensorSpec
     source: Literal["zero", "random", "file"]
@@ -100,7 +102,7 @@ class WarmupSample:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleStep:
-    """One step of `ensemble_scheduling`: maps are model tensor name -> ensemble tensor name."""
+    """One step of `ensemble_scheduling`: maps are model tensor name -> ensemble tensor name; version -1: the newest."""
 
     model_name: str
     model_version: int
@@ -150,7 +152,9 @@ class Packing:
 class ModelConfig:
     """One model's configuration, validated. `proto` is config.pbtxt as it was read, for the config endpoint.
 
-    `inputs` and `outputs` describe the model file. `parameters`: all of them, `batchyard.` ones included.
+    `inputs` and `outputs` describe the model file. `ensemble`: the steps in an order they can run in. `parameters`: all
+    of them, `batchyard.` ones included. `threads` 0: a share of the machine; `device` "": the engine's choice.
+    `tolerance`: the least cosine between an answer and that of the fp32 reference.
     """
 
     name: str
@@ -167,9 +171,12 @@ class ModelConfig:
     accelerators: tuple[Accelerator, ...] = ()
     warmup: tuple[WarmupSample, ...] = ()
     ensemble: tuple[EnsembleStep, ...] = ()
-    response_cache: bool = False
     default_model_filename: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     text: TextInput | None = None
     packing: Packing | None = None
     padding: Mapping[str, int] = field(default_factory=dict)
+    precision: Precision = "fp32"
+    threads: int = 0
+    device: str = ""
+    tolerance: float = 0.9999

@@ -107,6 +107,11 @@ class Catalog:
             return str(error)
         return ""
 
+    def signature(self, name: str) -> Signature | None:
+        """What the newest open version of a model takes and gives; None where none is open."""
+        model = self.models.get(name)
+        return model.versions[model.newest].intake.signature if model and model.versions else None
+
     def info(self, name: str, version: str = "") -> ModelInfo:
         """Describes a model or route; raises `NotFoundError`."""
         if name in self.routes:

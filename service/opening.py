@@ -50,7 +50,7 @@ def open_version(config: ModelConfig, folder: Path, version: str, machine: Machi
     placements = list(_placements(config))
     threads = config.threads or threads_per_instance(machine.core_count, len(placements))
     options = EngineOptions(config, folder / version, threads=threads)
-    on_cpu = all(device == "" for device in placements)
+    on_cpu = config.device in ("", "CPU") and not any(placements)
     cost = CostModel()
     intake = open_intake(config, folder, machine.max_queue)
     engines: list[Engine] = []
@@ -70,9 +70,10 @@ def open_version(config: ModelConfig, folder: Path, version: str, machine: Machi
 
 
 def _placements(config: ModelConfig) -> Iterator[str]:
-    """The device of each engine instance: "" for the CPU, else a GPU's number."""
+    """The device of each engine instance: "" for the CPU, else a GPU's number, the first where none is named."""
     for group in config.instance_groups or (InstanceGroup(),):
-        for device in [str(gpu) for gpu in group.gpus] if group.kind == "KIND_GPU" else [""]:
+        gpus = group.gpus or ((0,) if group.kind == "KIND_GPU" else ())
+        for device in [str(gpu) for gpu in gpus] or [""]:
             for _ in range(group.count):
                 yield device
 

@@ -1,8 +1,9 @@
 """Opens the model repository into the catalog when the service starts, and drains it when it stops."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.errors import EngineError, ModelLoadError
@@ -14,6 +15,8 @@ from service.ensemble import Ensemble, Infer
 from service.intake import TensorIntake
 from service.opening import Machine, open_version
 from service.telemetry.metrics import Metrics
+
+LOGGER = logging.getLogger("batchyard.runtime")
 
 Report = Callable[[str, int, int], None]
 """Told of each step of the start: what happened, how many are done, of how many."""
@@ -39,6 +42,20 @@ class Runtime:
             model = Model(entry.name, entry.config, reason=reason) if reason else await self._open(entry)
             self.catalog.models[entry.name] = model
             self.report(f"{entry.name}: {model.reason or 'ready'}", done, len(entries))
+        self._check_variants()
+
+    def _check_variants(self) -> None:
+        """Leaves out of each route the variants that take or give other tensors than its first open one."""
+        for route in list(self.catalog.routes.values()):
+            signatures = {name: self.catalog.signature(name) for name in route.variants}
+            wanted = next((signature for signature in signatures.values() if signature), None)
+            odd = {name for name, signature in signatures.items() if signature not in (None, wanted)}
+            variants = tuple(name for name in route.variants if name not in odd)
+            self.catalog.routes[route.name] = replace(route, variants=variants)
+            for name in sorted(odd):
+                LOGGER.warning(
+                    "route %s leaves out %s: its inputs or outputs differ from %s", route.name, name, variants[0]
+                )
 
     def _check_names(self, entries: Sequence[ModelEntry]) -> None:
         for entry in entries:

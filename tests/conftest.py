@@ -24,12 +24,12 @@ def server() -> Iterator[str]:
         pytest.skip("the shipped models are not built: run `batchyard build`")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
     command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--config", "gateway.toml"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        yield _url(process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield _url(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
 
 
 def _url(process: "subprocess.Popen[str]") -> str:

@@ -156,3 +156,10 @@ async def test_only_the_outputs_asked_for_come_back(tmp_path: Path, write: Write
         asked.outputs = ("NONE",)
         with pytest.raises(InvalidRequestError, match="unknown output 'NONE'"):
             await gateway.infer(asked)
+
+
+async def test_a_route_leaves_out_a_variant_of_another_signature(tmp_path: Path, write: Write) -> None:
+    write("first", IDENTITY.format(dims=2))
+    write("second", IDENTITY.format(dims=3))
+    async with opened(tmp_path, Route("both", ("first", "second"), ordered)) as gateway:
+        assert gateway.model("both").variants == ("first",)

@@ -1,0 +1,102 @@
+"""The `batchyard.` parameters of config.pbtxt: what Batchyard adds to Triton's configuration."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
+
+from engines.config_layout import MAX_TOKENS, PADDING, WIDTHS, read_packing, read_padding
+from engines.config_problems import Problems
+from engines.config_values import FLAGS, Values
+from engines.errors import ModelLoadError
+from engines.model_config import Packing, Precision, TextInput
+from engines.model_files import file_inside
+from engines.tensor import TensorSpec
+
+TOKENIZER = "batchyard.text.tokenizer"
+WINDOW = "batchyard.text.max_tokens"
+TRUNCATE = "batchyard.text.truncate"
+PRECISION = "batchyard.precision"
+THREADS = "batchyard.threads"
+DEVICE = "batchyard.device"
+TOLERANCE = "batchyard.tolerance"
+
+_KEYS = (TOKENIZER, WINDOW, TRUNCATE, WIDTHS, MAX_TOKENS, PRECISION, THREADS, DEVICE, TOLERANCE)
+_PREFIXES = (PADDING, "batchyard.identity.", "batchyard.linear.")
+"""Families of keys: what follows is an input's name, or is read by that engine."""
+
+_PRECISIONS: Mapping[str, Precision] = {name: name for name in get_args(Precision)}
+_MOST = 2**24
+_MOST_THREADS = 1024
+_DEFAULT_TOLERANCE = 0.9999
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The typed values; `ModelConfig` says what each means."""
+
+    text: TextInput | None
+    packing: Packing | None
+    padding: Mapping[str, int]
+    precision: Precision
+    threads: int
+    device: str
+    tolerance: float
+
+
+def read_parameters(
+    proto: ModelConfigProto, folder: Path, inputs: Sequence[TensorSpec], problems: Problems
+) -> Settings:
+    """Reads all `batchyard.` parameters; `folder` holds the tokenizer."""
+    values = Values({key: value.string_value for key, value in proto.parameters.items()}, problems)
+    _check_keys(values)
+    packing = read_packing(values, proto, inputs)
+    text = _text(values, folder, inputs)
+    if text and packing and text.max_tokens > packing.widths[-1]:
+        remedy = f"it is above the largest row width, {packing.widths[-1]}; lower it or add a width to {WIDTHS}"
+        values.refuse(WINDOW, f"{values.shown(WINDOW)}; {remedy}")
+    return Settings(
+        text=text,
+        packing=packing,
+        padding=read_padding(values, inputs, packing),
+        precision=values.choice(PRECISION, _PRECISIONS, "fp32"),
+        threads=values.integer(THREADS, 1, _MOST_THREADS, "CPU threads") if values.has(THREADS) else 0,
+        device=values.text(DEVICE, "name a device, or remove it") if values.has(DEVICE) else "",
+        tolerance=_tolerance(values) if values.has(TOLERANCE) else _DEFAULT_TOLERANCE,
+    )
+
+
+def _check_keys(values: Values) -> None:
+    for key in values.keys("batchyard."):
+        if key not in _KEYS and not key.startswith(_PREFIXES):
+            nearest = difflib.get_close_matches(key, (*_KEYS, *_PREFIXES), n=1, cutoff=0.0)[0]
+            values.refuse(key, f"{values.shown(key)} given, but there is no such parameter; the nearest is {nearest}")
+
+
+def _text(values: Values, folder: Path, inputs: Sequence[TensorSpec]) -> TextInput | None:
+    if not values.keys("batchyard.text."):
+        return None
+    tokenizer = values.text(TOKENIZER, "name the tokenizer file in the model's folder")
+    if tokenizer:
+        try:
+            file_inside(folder, tokenizer)
+        except ModelLoadError as error:
+            values.refuse(TOKENIZER, str(error))
+    if any(spec.name == "text" for spec in inputs):
+        values.refuse(TOKENIZER, f"{tokenizer!r} adds an input 'text', but the model has one; rename the model's")
+    window = values.integer(WINDOW, 1, _MOST, "the most tokens of one text")
+    return TextInput(tokenizer, window, values.choice(TRUNCATE, FLAGS, False))
+
+
+def _tolerance(values: Values) -> float:
+    try:
+        cosine = float(values.raw(TOLERANCE))
+    except ValueError:
+        cosine = math.nan
+    if not 0 < cosine <= 1:
+        values.refuse(TOLERANCE, f"{values.shown(TOLERANCE)}; give the least cosine to fp32, above 0 and at most 1")
+    return cosine

@@ -1,0 +1,177 @@
+"""config.pbtxt, Triton's description of a model: read, checked completely, and given as Triton's JSON."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format, text_format
+from google.protobuf.descriptor import FieldDescriptor
+from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
+
+from engines.config_ensemble import read_ensemble
+from engines.config_fields import check_fields
+from engines.config_parameters import read_parameters
+from engines.config_problems import Problems, one_line
+from engines.config_scheduling import (
+    read_accelerators,
+    read_dynamic_batching,
+    read_instance_groups,
+    read_version_policy,
+)
+from engines.config_tensors import read_batch_inputs, read_inputs, read_outputs
+from engines.config_warmup import read_warmup
+from engines.errors import ModelLoadError
+from engines.model_config import ModelConfig
+from engines.model_files import check_relative
+
+_BACKENDS: Mapping[str, str] = {
+    "ensemble": "ensemble",
+    "onnxruntime_onnx": "onnxruntime",
+    "pytorch_libtorch": "pytorch",
+    "tensorrt_plan": "tensorrt",
+}
+"""Triton's older `platform` -> its `backend`."""
+
+_PLATFORMS: Mapping[str, str] = {backend: platform for platform, backend in _BACKENDS.items()}
+_UNKNOWN_FIELD = re.compile(r'Message type "([^"]+)" has no field named "([^"]+)"')
+_LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
+
+
+def parse(text: str, *, source: str, folder: Path) -> ModelConfig:
+    """The configuration in `text`, the content of the file `source` of the model folder `folder`.
+
+    Raises `ModelLoadError`, one line with every problem: the line of bad syntax; else field, value and remedy.
+    """
+    proto = _parse_syntax(text, source)
+    problems = Problems(source)
+    check_fields(proto, problems)
+    config = _read(proto, folder, problems)
+    problems.raise_any()
+    return config
+
+
+def _parse_syntax(text: str, source: str) -> ModelConfigProto:
+    proto = ModelConfigProto()
+    try:
+        text.encode()
+        text_format.Parse(text, proto)
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise ModelLoadError(one_line(f"{source}:{line}: {text[error.start]} is half a character; remove it")) from None
+    except text_format.ParseError as error:
+        place = "" if error.GetLine() is None else f":{error.GetLine()}"
+        said = str(error).removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ").rstrip(".")
+        raise ModelLoadError(one_line(f"{source}{place}: {said}; {_remedy(said)}")) from None
+    except ValueError as error:  # protobuf's own checks, which know no line: an enum's number out of range
+        raise ModelLoadError(one_line(f"{source}: {error}; correct that value")) from None
+    return proto
+
+
+def _remedy(said: str) -> str:
+    """What to do about a syntax error of which protobuf said `said`."""
+    unknown = _UNKNOWN_FIELD.search(said)
+    if not unknown:
+        return "correct it there"
+    message, field = unknown.groups()
+    known = list(ModelConfigProto.DESCRIPTOR.file.pool.FindMessageTypeByName(message).fields_by_name)
+    return f"the nearest is {difflib.get_close_matches(field, known, n=1, cutoff=0.0)[0]}" if known else "remove it"
+
+
+def _read(proto: ModelConfigProto, folder: Path, problems: Problems) -> ModelConfig:
+    name = proto.name or folder.name
+    if name != folder.name:
+        problems.add("name", f"{name!r} is not the name of the folder, {folder.name!r}; use that, or leave it out")
+    if proto.max_batch_size < 0:
+        text = f"{proto.max_batch_size} is negative; use 0 for a model without a batch dimension"
+        problems.add("max_batch_size", text)
+    if proto.default_model_filename:
+        try:
+            check_relative(proto.default_model_filename)
+        except ModelLoadError as error:
+            problems.add("default_model_filename", str(error))
+    backend = _backend(proto, problems)
+    inputs = read_inputs(proto, problems)
+    outputs = read_outputs(proto, folder, problems)
+    settings = read_parameters(proto, folder, inputs, problems)
+    return ModelConfig(
+        name=name,
+        backend=backend,
+        platform=proto.platform or _PLATFORMS.get(backend, ""),
+        max_batch_size=proto.max_batch_size,
+        inputs=inputs,
+        outputs=outputs,
+        proto=proto,
+        batch_inputs=read_batch_inputs(proto, inputs, problems),
+        dynamic_batching=read_dynamic_batching(proto, problems),
+        instance_groups=read_instance_groups(proto, problems),
+        version_policy=read_version_policy(proto, problems),
+        accelerators=read_accelerators(proto, problems),
+        warmup=read_warmup(proto, folder, inputs, problems),
+        ensemble=read_ensemble(proto, name, inputs, outputs, problems),
+        default_model_filename=proto.default_model_filename,
+        parameters={key: proto.parameters[key].string_value for key in sorted(proto.parameters)},
+        text=settings.text,
+        packing=settings.packing,
+        padding=settings.padding,
+        precision=settings.precision,
+        threads=settings.threads,
+        device=settings.device,
+        tolerance=settings.tolerance,
+    )
+
+
+def _backend(proto: ModelConfigProto, problems: Problems) -> str:
+    known = _BACKENDS.get(proto.platform, "")
+    is_ensemble = proto.HasField("ensemble_scheduling")
+    if proto.platform and not known:
+        problems.add("platform", f"{proto.platform!r} is not known; use backend, or one of {', '.join(_BACKENDS)}")
+    elif known and proto.backend and proto.backend != known:
+        problems.add("backend", f"{proto.backend!r} contradicts platform {proto.platform!r}; remove one of the two")
+    backend = proto.backend or known or ("ensemble" if is_ensemble else "")
+    if not backend and not proto.platform:
+        problems.add("backend", 'is missing; name the engine, for example backend: "onnxruntime"')
+    elif is_ensemble and backend != "ensemble":
+        text = f'{backend!r} contradicts ensemble_scheduling; use platform: "ensemble"'
+        problems.add("backend" if proto.backend else "platform", text)
+    elif backend == "ensemble" and not is_ensemble:
+        problems.add("ensemble_scheduling", "is missing; give the steps of the ensemble")
+    return backend
+
+
+def to_json(config: ModelConfig) -> dict[str, Any]:
+    """The configuration as Triton's JSON: its field names, defaults included, 64-bit numbers as numbers."""
+    proto = ModelConfigProto()
+    proto.CopyFrom(config.proto)
+    proto.name = config.name
+    proto.platform = config.platform
+    if not config.ensemble:
+        proto.backend = config.backend
+        if not proto.instance_group:
+            proto.instance_group.add()
+    for i, group in enumerate(proto.instance_group):
+        group.name = group.name or f"{config.name}_{i}"
+        group.count = group.count or 1
+    if not proto.version_policy.ListFields():
+        proto.version_policy.latest.num_versions = config.version_policy.latest
+    found = json_format.MessageToDict(
+        proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return _numbers(found, proto.DESCRIPTOR)
+
+
+def _numbers(fields: dict[str, Any], descriptor: Any) -> dict[str, Any]:
+    """Undoes protobuf's writing of 64-bit numbers as strings."""
+    return {name: _number(value, descriptor.fields_by_name[name]) for name, value in fields.items()}
+
+
+def _number(value: Any, field: FieldDescriptor) -> Any:
+    if isinstance(value, list):
+        return [_number(item, field) for item in value]
+    message = field.message_type
+    if message is None:
+        return int(value) if field.cpp_type in _LONG else value
+    if message.GetOptions().map_entry:
+        return {key: _number(item, message.fields_by_name["value"]) for key, item in value.items()}
+    return _numbers(value, message)

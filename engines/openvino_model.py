@@ -1,0 +1,87 @@
+"""What the OpenVINO engine needs to know before it compiles: device, settings, shapes, and the model's tensors."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines.errors import ModelLoadError
+from engines.model_config import ModelConfig, Precision
+from engines.model_tensors import ModelTensor
+from engines.tensor import DATA_TYPES
+
+if TYPE_CHECKING:
+    import openvino
+
+Shape = tuple[int, ...]
+
+_VIRTUAL = ("AUTO", "MULTI", "HETERO", "BATCH")
+_HINTS: Mapping[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_TYPES: Mapping[str, str] = {
+    "f16": "FP16",
+    "f32": "FP32",
+    "f64": "FP64",
+    **{f"{sign}{bits}": f"{name}{bits}" for sign, name in (("i", "INT"), ("u", "UINT")) for bits in (8, 16, 32, 64)},
+    "boolean": "BOOL",
+}
+_STATIC_TOKENS = 64
+_STATIC_FILE_BYTES = 128 * 2**20
+
+
+def choose_device(config: ModelConfig, gpu: str, available: list[str]) -> str:
+    """The device by OpenVINO's name: `batchyard.device`, else the GPU of number `gpu`, else the CPU.
+
+    Raises `ModelLoadError` where it, or one that AUTO, MULTI, HETERO or BATCH lists, is not in `available`.
+    """
+    wanted = config.device or (f"GPU.{gpu}" if gpu else "CPU")
+    device = "CPU" if wanted == "cpu" else wanted
+    kind, _, listed = device.partition(":")
+    parts = listed.replace(":", ",").split(",") if kind in _VIRTUAL else [device]
+    present = {name.partition(".")[0] for name in available}
+    for part in filter(None, parts):
+        if re.split(r"[.(]", part.removeprefix("-"))[0] not in present:  # -GPU.1, CPU(2)
+            raise ModelLoadError(
+                f"model {config.name!r}: OpenVINO finds no device {part!r}, only {', '.join(available)}; "
+                "install its driver, or set batchyard.device to one of these"
+            )
+    return device
+
+
+def compile_settings(precision: Precision, device: str, threads: int) -> dict[str, Any]:
+    """An int8 model keeps its own types, and the device's best for the rest."""
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if precision in _HINTS:
+        settings["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
+    if device == "CPU":
+        settings |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    return settings
+
+
+def static_shapes(config: ModelConfig, path: Path) -> list[Shape]:
+    """The shapes of packed rows that are worth a compiled model of their own; none where `path` is large."""
+    weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
+    if config.packing is None or weights.stat().st_size > _STATIC_FILE_BYTES:
+        return []
+    return [(1, width) for width in config.packing.widths if width <= _STATIC_TOKENS]
+
+
+def table_sizes(model: "openvino.Model") -> dict[str, int]:
+    """The inputs that look up rows of a table, with how many rows it has."""
+    limits: dict[str, int] = {}
+    for port in model.inputs:
+        for target in port.get_target_inputs():
+            node = target.get_node()
+            if node.get_type_name() != "Gather" or target.get_index() != 1:
+                continue
+            rows, axis = node.input(0).get_partial_shape()[0], node.input_value(2).get_node()
+            if rows.is_static and axis.get_type_name() == "Constant" and not axis.data.any():
+                limits[port.any_name] = min(rows.get_length(), limits.get(port.any_name, rows.get_length()))
+    return limits
+
+
+def model_tensor(port: "openvino.Output") -> ModelTensor:
+    kind = port.element_type.get_type_name()
+    name = port.any_name if port.names else port.node.friendly_name
+    rank = port.partial_shape.rank
+    shape = None if rank.is_dynamic else tuple(d.get_length() if d.is_static else -1 for d in port.partial_shape)
+    return ModelTensor(name, DATA_TYPES.get(_TYPES.get(kind, "")), shape, kind)

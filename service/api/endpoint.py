@@ -1,0 +1,42 @@
+"""The plain ASGI endpoint of the hot paths: no request object, no dependency injection, no pydantic."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from service.api.errors import Shape, error_reply
+from service.api.headers import RequestHeaders
+from service.api.reply import Reply, send_reply
+from service.errors import CallerGoneError
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP call: the path's parameters, the headers, and the rest of the body to receive."""
+
+    path: Mapping[str, str]
+    headers: RequestHeaders
+    receive: Receive
+
+
+class HotEndpoint:
+    """Answers calls by `answer`; every error becomes an answer in `shape`, here and not in middleware."""
+
+    def __init__(
+        self, answer: Callable[[Call], Awaitable[Reply]], shape: Shape, request_id: Callable[[RequestHeaders], bytes]
+    ) -> None:
+        self._answer = answer
+        self._shape = shape
+        self._request_id = request_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: RequestHeaders = dict(scope["headers"])
+        request_id = self._request_id(headers)
+        try:
+            reply = await self._answer(Call(scope["path_params"], headers, receive))
+        except CallerGoneError:
+            return
+        except Exception as error:
+            reply = error_reply(error, self._shape, request_id)
+        await send_reply(send, reply, request_id)

@@ -1,0 +1,109 @@
+"""The one table: which exception is which HTTP status and OpenAI error. Nothing else knows a status code."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from engines.errors import InvalidInputError
+from service.api.reply import JSON_TYPE, Header, Reply
+from service.errors import (
+    BatchyardError,
+    CallerGoneError,
+    DeadlineExceededError,
+    EngineFailedError,
+    InvalidRequestError,
+    ModelUnavailableError,
+    NotFoundError,
+    RequestTooLargeError,
+    RetryLaterError,
+)
+
+logger = logging.getLogger("batchyard.api")
+
+OK = 200
+NOT_READY = 400
+"""Answers "ready?" with no: the protocol has 200 for true and 4xx for false, and Triton sends 400."""
+
+
+_LONGEST_RETRY = 3600.0
+
+
+class UnknownPathError(BatchyardError):
+    """No such path on this server."""
+
+
+class MethodNotAllowedError(BatchyardError):
+    """The path exists, but not for this method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: the HTTP status, and what OpenAI's `type` and `code` say."""
+
+    status: int
+    type: str
+    code: str
+
+
+TABLE: Mapping[type[BaseException], Row] = {
+    InvalidRequestError: Row(400, "invalid_request_error", "invalid_request"),
+    InvalidInputError: Row(400, "invalid_request_error", "invalid_request"),
+    RequestTooLargeError: Row(413, "invalid_request_error", "request_too_large"),
+    NotFoundError: Row(404, "invalid_request_error", "model_not_found"),
+    UnknownPathError: Row(404, "invalid_request_error", "unknown_url"),
+    MethodNotAllowedError: Row(405, "invalid_request_error", "method_not_allowed"),
+    RetryLaterError: Row(429, "rate_limit_error", "rate_limit_exceeded"),
+    ModelUnavailableError: Row(503, "server_error", "model_unavailable"),
+    DeadlineExceededError: Row(504, "server_error", "deadline_exceeded"),
+    CallerGoneError: Row(400, "invalid_request_error", "caller_gone"),
+    EngineFailedError: Row(500, "server_error", "engine_failed"),
+    Exception: Row(500, "server_error", "internal_error"),
+}
+"""Looked up along the exception's classes, nearest first."""
+
+Shape = Callable[[str, Row, str | None], object]
+"""Makes the JSON of an error from its message, its row and the parameter at fault."""
+
+
+def v2_shape(message: str, row: Row, param: str | None) -> object:
+    """The Open Inference Protocol's error object."""
+    return {"error": message}
+
+
+def openai_shape(message: str, row: Row, param: str | None) -> object:
+    """OpenAI's error object."""
+    return {"error": {"message": message, "type": row.type, "param": param, "code": row.code}}
+
+
+def shape_of(path: str) -> Shape:
+    """The error shape that callers of `path` expect."""
+    return openai_shape if path == "/v1" or path.startswith("/v1/") else v2_shape
+
+
+def row_of(error: BaseException) -> Row:
+    """The row of the nearest class of `error` that the table has."""
+    return next(TABLE[cls] for cls in type(error).__mro__ if cls in TABLE)
+
+
+def error_reply(error: Exception, shape: Shape, request_id: bytes) -> Reply:
+    """The answer for `error`. An unexpected one is logged and not shown to the caller."""
+    row = row_of(error)
+    message = str(error)
+    if row.code == "internal_error":
+        logger.error("request %s failed", request_id.decode(), exc_info=error)
+        message = f"internal error; the server's log has it under request id {request_id.decode()}"
+    body = orjson.dumps(shape(message, row, getattr(error, "param", None)))
+    return Reply(row.status, body, [JSON_TYPE, *_retry_headers(error)])
+
+
+def _retry_headers(error: Exception) -> list[Header]:
+    if not isinstance(error, RetryLaterError):
+        return []
+    seconds = min(error.retry_after, _LONGEST_RETRY)
+    return [
+        (b"retry-after", b"%d" % max(1, math.ceil(seconds))),
+        (b"retry-after-ms", b"%d" % max(1, math.ceil(seconds * 1000))),
+    ]

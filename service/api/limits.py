@@ -1,0 +1,22 @@
+"""What the HTTP surface allows one caller."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one request.
+
+    `max_body_bytes`: body size in bytes, as sent and as inflated. `default_timeout`: seconds a request may take where
+    the caller sets no deadline, inf for no limit. `disconnect_delay`: seconds an answer may take before the connection
+    is watched for the caller leaving. `compress_above`: smallest body in bytes that is worth compressing.
+    `thread_above`: bytes from which (de)compressing moves to a thread. `max_embedding_inputs`: texts of one embeddings
+    request.
+    """
+
+    max_body_bytes: int = 64 * 1024 * 1024
+    default_timeout: float = 30.0
+    disconnect_delay: float = 0.005
+    compress_above: int = 4096
+    thread_above: int = 128 * 1024
+    max_embedding_inputs: int = 2048

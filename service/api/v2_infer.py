@@ -1,0 +1,46 @@
+"""POST /v2/models/{model}[/versions/{version}]/infer."""
+
+from service.api.body import read_body
+from service.api.compression import compressed
+from service.api.deadlines import seconds_allowed
+from service.api.disconnect import while_connected
+from service.api.endpoint import Call
+from service.api.headers import size_header
+from service.api.known import ready_signature
+from service.api.limits import Limits
+from service.api.reply import Reply
+from service.api.v2_raw import RAW_WANTED, decode_raw_request
+from service.api.v2_request import Wanted, decode_request
+from service.api.v2_response import classify_outputs, encode_response
+from service.gateway import Gateway
+from service.types import InferRequest
+
+
+class Infer:
+    """Decodes an infer request, asks the gateway, encodes the answer."""
+
+    def __init__(self, gateway: Gateway, limits: Limits) -> None:
+        self._gateway = gateway
+        self._limits = limits
+
+    async def __call__(self, call: Call) -> Reply:
+        """Raises `BatchyardError`."""
+        gateway, limits = self._gateway, self._limits
+        arrived = gateway.clock()
+        body = await read_body(call.receive, call.headers, limits)
+        request, wanted = self._decode(call, body)
+        allowed = seconds_allowed(call.headers, request.parameters)
+        request.deadline = arrived + (limits.default_timeout if allowed is None else allowed)
+        response = await while_connected(gateway.infer(request), call.receive, limits.disconnect_delay)
+        if wanted.classifies:
+            classify_outputs(response, wanted, gateway.model(request.model, request.version).signature)
+        reply = encode_response(response, request.id, wanted)
+        return await compressed(reply, call.headers, limits)
+
+    def _decode(self, call: Call, body: bytes) -> tuple[InferRequest, Wanted]:
+        model, version = call.path["model"], call.path.get("version", "")
+        header_length = size_header(call.headers, b"inference-header-content-length")
+        if header_length == 0:
+            signature = ready_signature(self._gateway, model, version)
+            return decode_raw_request(model, version, body, signature), RAW_WANTED
+        return decode_request(model, version, body, header_length)

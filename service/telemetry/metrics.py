@@ -1,0 +1,70 @@
+"""What the gateway counts, per model version. Called from the event loop and from engine threads."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from service.batching.record import BatchRecord
+from service.telemetry.exposition import CONTENT_TYPE, SeriesCollector, exposition
+from service.telemetry.series import Series
+
+Outcome = Literal["success", "REJECTED", "CANCELED", "BACKEND", "OTHER"]
+"""How a request ended: answered, or Triton's reason for its failure."""
+
+
+class Metrics:
+    """Counters behind /metrics. Give it names of models that exist only: every name becomes a series for good."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._series: dict[tuple[str, str], Series] = {}
+        self._registry = CollectorRegistry()
+        self._registry.register(SeriesCollector(self._series))
+        ProcessCollector(registry=self._registry)
+
+    def request_done(self, model: str, version: str, outcome: Outcome, seconds: float) -> None:
+        """One request was answered or refused, `seconds` after it came in."""
+        with self._lock:
+            series = self._of(model, version)
+            if outcome == "success":
+                series.request.observe(seconds)
+            else:
+                series.failures[outcome] = series.failures.get(outcome, 0) + 1
+
+    def queue_wait(self, model: str, version: str, seconds: float) -> None:
+        """One part of a request waited `seconds` for its batch."""
+        with self._lock:
+            self._of(model, version).queue.observe(seconds)
+
+    def batch_done(self, record: BatchRecord) -> None:
+        """One batch left the engine; a failed one counts as an execution, but not as inferences."""
+        with self._lock:
+            series = self._of(record.model, record.version)
+            series.executions += 1
+            series.engine.observe(record.compute_seconds)
+            series.size.observe(record.requests)
+            series.tokens.observe(record.tokens)
+            padding = record.slots - record.tokens
+            series.padding.observe(padding / record.slots if record.slots else 0.0)
+            series.padding_tokens += padding
+            if not record.failed:
+                series.executed += record.requests
+                series.compute_seconds += record.compute_seconds * record.requests
+
+    def watch_pending(self, model: str, version: str, count: Callable[[], int]) -> None:
+        """Asks `count` for the parts waiting in this model's queue, at every scrape; the last call counts."""
+        with self._lock:
+            self._of(model, version).pending = count
+
+    def exposition(self) -> tuple[bytes, str]:
+        """All metrics in Prometheus' text format, and its content type."""
+        with self._lock:
+            return exposition(self._registry, self._series), CONTENT_TYPE
+
+    def _of(self, model: str, version: str) -> Series:
+        series = self._series.get((model, version))
+        if series is None:
+            series = self._series[(model, version)] = Series()
+        return series

@@ -1,0 +1,50 @@
+"""What is counted for one version of one model."""
+
+from collections.abc import Callable
+
+from service.telemetry.histogram import Histogram
+
+_MILLISECONDS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
+SECONDS = tuple(bound / 1000 for bound in _MILLISECONDS)
+SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+TOKENS = (16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192, 16384)
+RATIOS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class Series:
+    """Counters and histograms of one model version. Times in seconds."""
+
+    __slots__ = (
+        "compute_seconds",
+        "engine",
+        "executed",
+        "executions",
+        "failures",
+        "padding",
+        "padding_tokens",
+        "pending",
+        "queue",
+        "request",
+        "size",
+        "tokens",
+    )
+
+    def __init__(self) -> None:
+        self.request = Histogram(SECONDS)
+        """End to end, answered requests only."""
+        self.queue = Histogram(SECONDS)
+        self.engine = Histogram(SECONDS)
+        self.size = Histogram(SIZES)
+        self.tokens = Histogram(TOKENS)
+        self.padding = Histogram(RATIOS)
+        self.failures: dict[str, int] = {}
+        self.executions = 0
+        self.executed = 0
+        self.compute_seconds = 0.0
+        """Of every part, so that its mean over parts is the compute time a caller saw, as in Triton."""
+        self.padding_tokens = 0
+        self.pending: Callable[[], int] | None = None
+
+    @property
+    def answered(self) -> int:
+        return int(self.request.buckets()[-1][1])

@@ -1,0 +1,32 @@
+"""The HTTP surface over the test gateway, served by a real uvicorn. To test a whole app, give another `address`."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.api import Limits, mount
+from tests.service.api.models import TestGateway
+from tests.service.api.serving import Address, serve
+
+MAX_BODY_BYTES = 2_000_000
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> TestGateway:
+    return TestGateway(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def address(gateway: TestGateway) -> Iterator[Address]:
+    app = FastAPI(title="Batchyard")
+    mount(app, gateway, Limits(max_body_bytes=MAX_BODY_BYTES))  # type: ignore[arg-type]
+    with serve(app) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def http(address: Address) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address.url, timeout=30) as client:
+        yield client

@@ -1,0 +1,134 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.settings import InvalidSettingsError, RouteSettings, Settings, flag_of, load_settings
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty working folder, so that no gateway.toml is found by chance."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def _write(text: str) -> Path:
+        path = tmp_path / "gateway.toml"
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+def test_defaults() -> None:
+    settings = load_settings({})
+    assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 8000, 67_108_864)
+    assert settings.model_repository == [Path("model_repository")]
+    assert settings.models == []
+    assert settings.routes == {}
+
+
+def test_command_line_wins_over_environment_over_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write('port = 1\nhost = "file"\nlog_level = "error"')
+    monkeypatch.setenv("BATCHYARD_PORT", "2")
+    monkeypatch.setenv("BATCHYARD_HOST", "environment")
+    settings = load_settings({"port": "3"})
+    assert (settings.port, settings.host, settings.log_level) == (3, "environment", "error")
+
+
+def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = """
+        model_repository = ["a", "b"]
+        models = ["x", "y"]
+        host = "::1"
+        port = 9
+        log_level = "debug"
+        max_body_bytes = 9
+        default_timeout_ms = 9
+        max_queue_size = 9
+        cores = 9
+        shutdown_grace_seconds = 9
+        routes.minilm.variants = ["x"]
+    """
+    text = {
+        "model_repository": "a,b",
+        "models": "x, y",
+        "host": "::1",
+        "log_level": "debug",
+        "routes": '{"minilm": {"variants": ["x"]}}',
+    }
+    text |= {name: "9" for name in Settings.model_fields if name not in text}
+    expected = load_settings(text)
+    assert expected.models == ["x", "y"]
+    assert expected.routes == {"minilm": RouteSettings(variants=["x"], policy="ordered")}
+    assert load_settings({}, write(file)) == expected
+    write("")
+    for name, value in text.items():
+        monkeypatch.setenv(f"BATCHYARD_{name.upper()}", value)
+    assert load_settings({}) == expected
+
+
+def test_config_file_is_named_by_flag_or_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.toml").write_text("port = 1")
+    (tmp_path / "two.toml").write_text("port = 2")
+    monkeypatch.setenv("BATCHYARD_CONFIG", "one.toml")
+    assert load_settings({}).port == 1
+    assert load_settings({}, Path("two.toml")).port == 2
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("prot = 1", "gateway.toml: prot: unknown key; did you mean 'port'?"),
+        (
+            "routes.a.varients = ['x']\nroutes.a.variants = ['x']",
+            "gateway.toml: routes.a.varients: unknown key; did you",
+        ),
+        ("port = 'x'", "gateway.toml: port: found 'x'; wanted a valid integer"),
+        ("routes.a.policy = 'best'\nroutes.a.variants = ['x']", "policy: found 'best'; wanted 'ordered' or 'fastest'"),
+        ("port = ", "gateway.toml: cannot be read as TOML: "),
+    ],
+)
+def test_faults_of_the_file_name_place_finding_and_remedy(write: Write, toml: str, message: str) -> None:
+    with pytest.raises(InvalidSettingsError) as caught:
+        load_settings({}, write(toml))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_faults_of_flag_and_environment_name_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHYARD_ROUTES", "{")
+    monkeypatch.setenv("BATCHYARD_CORES", "-1")
+    with pytest.raises(InvalidSettingsError) as caught:
+        load_settings({"max_body_bytes": "0"})
+    body, cores, routes = sorted(str(caught.value).splitlines(), key=len)
+    assert cores == "BATCHYARD_CORES: found '-1'; wanted greater than or equal to 0"
+    assert body == "--max-body-bytes: found '0'; wanted greater than 0"
+    assert routes.startswith("BATCHYARD_ROUTES: found '{'; wanted JSON (")
+
+
+def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHYARD_MODEL", "x")
+    with pytest.raises(
+        InvalidSettingsError, match="BATCHYARD_MODEL: unknown variable; did you mean 'BATCHYARD_MODELS'"
+    ):
+        load_settings({})
+
+
+def test_missing_config_file_is_refused() -> None:
+    with pytest.raises(InvalidSettingsError, match=r"--config: found no file 'absent.toml'"):
+        load_settings({}, Path("absent.toml"))
+
+
+def test_shipped_file_is_valid_and_names_every_setting() -> None:
+    shipped = Path(__file__).parents[2] / "gateway.toml"
+    assert load_settings({}, shipped).routes["minilm"].variants[0] == "minilm_openvino"
+    assert [name for name in Settings.model_fields if name not in shipped.read_text()] == []
+
+
+def test_flag_of() -> None:
+    assert flag_of("max_body_bytes") == "--max-body-bytes"
