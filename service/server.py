@@ -4,6 +4,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -51,14 +52,13 @@ def serve(settings: Settings, create_app: Callable[[Settings], ASGIApp]) -> None
     try:
         config = _uvicorn_config(settings, create_app(settings))
         server = _AnnouncingServer(config, lambda: _announce(listener, progress))
-        server.run([listener])
-    except SystemExit as end:
-        if end.code:
-            raise CannotStartError("the app did not start; the log lines above say why") from end
-        raise
+        with suppress(SystemExit):
+            server.run([listener])
     finally:
         progress.stop()
         listener.close()
+    if not server.started:
+        raise CannotStartError("the app did not start; the log lines above say why")
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
