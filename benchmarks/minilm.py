@@ -58,7 +58,7 @@ def measure(
             for concurrency in CONCURRENCIES:
                 step(f"gateway, {concurrency} connections")
                 _load(url, bodies, concurrency, runs)
-    return _rows(runs), [note, *_overhead(runs)]
+    return _rows(runs), [note, *_compared(runs, answering.name)]
 
 
 def _body(text: str, outputs: Sequence[object]) -> bytes:
@@ -111,8 +111,14 @@ def _rows(runs: _Runs) -> list[Row]:
     return rows
 
 
-def _overhead(runs: _Runs) -> list[str]:
+def _compared(runs: _Runs, name: str) -> list[str]:
+    """The gateway against the very engine that answered: at one connection in time, at the most in rate."""
     if not runs.alone:
         return [f"the gateway was not measured: {load.MISSING}"]
     alone, through = median(runs.alone), median(one.mean_ms for one in runs.loads[1])
-    return [f"one connection: {through:.2f} ms mean, engine alone {alone:.2f} ms, overhead {through - alone:.2f} ms"]
+    most = CONCURRENCIES[-1]
+    ratio = median(one.per_second for one in runs.loads[most]) / median(runs.ceilings[name])
+    return [
+        f"1 connection: {through:.2f} ms mean, {name} alone {alone:.2f} ms, overhead {through - alone:.2f} ms",
+        f"{most} connections: {ratio:.2f} of {name} alone",
+    ]
