@@ -33,12 +33,14 @@ class EngineOptions:
     """What an engine is opened with. `folder` is the version's folder (it holds the model file).
 
     `device`: the vendor's own device name ("" lets the engine choose). `threads`: CPU threads this instance may use.
+    `lone_threads`: those it may use for its smallest batches, which run when there is little else to do.
     """
 
     config: ModelConfig
     folder: Path
     device: str = ""
     threads: int = 1
+    lone_threads: int = 1
 
 
 Creator = Callable[[EngineOptions], Engine]

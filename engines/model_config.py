@@ -1,4 +1,4 @@
-"""The typed form of config.pbtxt, read by `engines.config_pbtxt`. What we add sits in `batchyard.` parameters."""
+"""The typed form of config.pbtxt, read by `engines.config.pbtxt`. What we add sits in `batchyard.` parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

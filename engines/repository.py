@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engines.config_pbtxt import parse
-from engines.config_problems import one_line
+from engines.config.pbtxt import parse
+from engines.config.problems import one_line
 from engines.errors import ModelLoadError
 from engines.model_config import ModelConfig, VersionPolicy
 from engines.model_files import file_inside, path_inside, read_text

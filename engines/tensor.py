@@ -57,8 +57,7 @@ FP64 = _fixed("FP64", "float64")
 BYTES = DataType("BYTES", np.dtype(object), 0)
 
 DATA_TYPES: Mapping[str, DataType] = {
-    t.name: t
-    for t in (BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64, BYTES)
+    t.name: t for t in (BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64, BYTES)
 }
 _BY_NUMPY: Mapping[np.dtype[Any], DataType] = {t.numpy: t for t in DATA_TYPES.values()}
 _BY_CONFIG: Mapping[str, DataType] = {t.config_name: t for t in DATA_TYPES.values()}

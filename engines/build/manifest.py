@@ -79,6 +79,6 @@ def _version(distribution: str) -> str:
 def _recipe() -> str:
     """One digest of the code that writes artefacts."""
     code = hashlib.sha256()
-    for name in ("encoder_source.py", "graph.py", "packed_encoder.py", "variants.py"):
+    for name in ("../encoder_source.py", "graph.py", "packed_encoder.py", "variants.py"):
         code.update((Path(__file__).parent / name).read_bytes())
     return code.hexdigest()

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from engines.build.encoder_source import EncoderSource, read_encoder
 from engines.build.graph import GraphWriter
+from engines.encoder_source import EncoderSource, read_encoder
 
 TOKENS_PER_SEGMENT = 4
 MASKED = -1e4

@@ -35,6 +35,7 @@ def config_text(name: str, variant: Variant, hidden: int, window: int) -> str:
             f"input [\n{inputs}\n]",
             f'output [\n  {{ name: "embedding" data_type: TYPE_FP32 dims: [ -1, {hidden} ] }}\n]',
             "dynamic_batching { }",
+            f"instance_group [ {{ count: {variant.instances} kind: KIND_CPU }} ]",
             *(f'parameters {{ key: "{key}" value {{ string_value: "{v}" }} }}' for key, v in parameters.items()),
             "",
         ]

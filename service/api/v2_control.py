@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from engines.config_pbtxt import to_json
+from engines.config.pbtxt import to_json
 from engines.tensor import Signature, TensorSpec
 from service.api.body import read_body
 from service.api.errors import NOT_READY

@@ -3,31 +3,42 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engines.batch import Packed
+from engines.batch import Packed, Placement
 from engines.model_config import Packing
 from service.batching.compose import Composition
 from service.batching.cost import CostModel, Shape
 from service.batching.packing import fill_rows, pack_all
 from service.batching.ticket import Ticket
 
+_SHORT_TEXT = 4
+"""Tokens: a batch is chosen from as many waiting texts as it would hold of this length."""
+_OVERHEAD = 0.0005
+"""Seconds that a batch takes beside the engine's: composing, laying out, waking the callers."""
+_FILL = 0.97
+"""What filling rows from a backlog is known to reach; for comparing shapes before one of them is filled."""
+
 
 @dataclass(frozen=True, slots=True)
 class PackComposer:
-    """Texts packed into rows. Few texts go into the cheapest shape that holds them all; many fill the fastest one.
+    """Texts in rows: all that wait, in the cheapest shape that holds them, or a shape that the most urgent fill.
 
-    The batch is kept small enough for the most urgent ticket to make its deadline, where any size is.
+    Of the two the one is taken that gives the least predicted time to an answer, the mean over all tokens. Either
+    is small enough for the most urgent text to make its deadline, where any shape is.
     """
 
     packing: Packing
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
-        lengths = [ticket.cost for ticket in waiting[: 4 * self.packing.max_tokens // 16]]
+        seen = waiting[: self.packing.max_tokens // _SHORT_TEXT]
+        lengths = [ticket.cost for ticket in seen]
+        least = cost.predict(Shape(1, self.packing.widths[0]))
+        backlog = _Backlog(sum(lengths), cost, cost.best_rate(self.shapes()), least)
         limit = waiting[0].deadline - now
-        if sum(lengths) <= self.packing.max_tokens:
-            whole = self._cheapest(lengths, cost)
-            if whole and cost.predict(_shape(whole)) <= limit:
-                return Composition(waiting[: len(lengths)], whole, _shape(whole))
-        return self._fullest(waiting, lengths, cost, limit)
+        options = [self._filled(seen, lengths, shape) for shape in self._to_fill(lengths[0], backlog, limit)]
+        whole = self._cheapest(lengths, cost) if backlog.tokens <= self.packing.max_tokens else None
+        if whole and cost.predict(_shape(whole)) <= limit:
+            options.append(Composition(seen, whole, _shape(whole)))
+        return min(options, key=lambda option: backlog.mean_seconds(option.shape, option.tokens))
 
     def _cheapest(self, lengths: Sequence[int], cost: CostModel) -> Packed | None:
         layouts = [layout for width in self.packing.widths if (layout := self._least_rows(lengths, width))]
@@ -43,10 +54,13 @@ class PackComposer:
                     return Packed(rows, width, tuple(places))
         return None
 
-    def _fullest(self, waiting: Sequence[Ticket], lengths: list[int], cost: CostModel, limit: float) -> Composition:
-        """The batch with the highest rate of tokens among the best shape of each width."""
-        batches = [self._filled(waiting, lengths, shape) for shape in self._candidates(lengths[0], cost, limit)]
-        return max(batches, key=lambda batch: batch.tokens / (cost.predict(batch.shape) or batch.shape.slots))
+    def _to_fill(self, longest: int, backlog: "_Backlog", limit: float) -> list[Shape]:
+        """Of each width that holds the head, the shape that promises most and keeps its deadline; else the quickest."""
+        widths = [width for width in self.packing.widths if width >= longest]
+        shapes = [[Shape(rows, width) for rows in self.packing.row_counts(width)] for width in widths]
+        in_time = [[shape for shape in group if backlog.cost.predict(shape) <= limit] for group in shapes]
+        best = [min(group, key=backlog.promise) for group in in_time if group]
+        return best or [min((shape for group in shapes for shape in group), key=backlog.cost.predict)]
 
     def _filled(self, waiting: Sequence[Ticket], lengths: list[int], shape: Shape) -> Composition:
         placed = fill_rows(lengths, shape.width, shape.rows, self.packing.segments(shape.width))
@@ -54,31 +68,44 @@ class PackComposer:
         layout = Packed(shape.rows, shape.width, tuple(placed[index] for index in order))
         return Composition([waiting[index] for index in order], layout, shape)
 
-    def _candidates(self, longest: int, cost: CostModel, limit: float) -> list[Shape]:
-        """Of each width that holds the head, the fastest shape that keeps its deadline; else the quickest of all."""
-        widths = [width for width in self.packing.widths if width >= longest]
-        shapes = [[Shape(rows, width) for rows in self.packing.row_counts(width)] for width in widths]
-        in_time = [[shape for shape in of_width if cost.predict(shape) <= limit] for of_width in shapes]
-        best = [
-            max(of_width, key=lambda s: (s.slots / (cost.predict(s) or 1.0), s.slots))
-            for of_width in in_time
-            if of_width
-        ]
-        return best or [min((shape for of_width in shapes for shape in of_width), key=cost.predict)]
-
     def arrange(self, tickets: Sequence[Ticket]) -> Composition:
         lengths = [ticket.cost for ticket in tickets]
-        for width in self.packing.widths:
-            layout = self._least_rows(lengths, width)
-            if layout:
-                return Composition(tickets, layout, _shape(layout))
-        raise ValueError(f"{sum(lengths)} tokens do not fit a batch of {self.packing.max_tokens}")
+        layouts = (self._least_rows(lengths, width) for width in self.packing.widths)
+        layout = next((layout for layout in layouts if layout), None) or self._one_a_row(lengths)
+        return Composition(tickets, layout, _shape(layout))
+
+    def _one_a_row(self, lengths: Sequence[int]) -> Packed:
+        width = min(width for width in self.packing.widths if width >= max(lengths))
+        return Packed(len(lengths), width, tuple(Placement(row, 0, 0) for row in range(len(lengths))))
 
     def shapes(self) -> Sequence[Shape]:
         return [Shape(self.packing.row_counts(width)[-1], width) for width in self.packing.widths]
 
     def alone(self, ticket: Ticket) -> Shape:
         return Shape(1, min(width for width in self.packing.widths if width >= ticket.cost))
+
+
+@dataclass(frozen=True, slots=True)
+class _Backlog:
+    """All that waits, in tokens. The rest is taken to run at `rate` tokens a second, in `least` seconds or more."""
+
+    tokens: int
+    cost: CostModel
+    rate: float
+    least: float
+
+    def mean_seconds(self, shape: Shape, tokens: float) -> float:
+        """Predicted seconds to an answer if a batch of `shape` takes `tokens`: the mean over all tokens that wait.
+
+        What is left waits for this batch, and then for one more that holds it all.
+        """
+        first = (self.cost.predict(shape) or shape.slots) + _OVERHEAD
+        left = self.tokens - tokens
+        return first + left / self.tokens * (max(left / self.rate, self.least) + _OVERHEAD)
+
+    def promise(self, shape: Shape) -> float:
+        """`mean_seconds` of a shape as full as a backlog makes it."""
+        return self.mean_seconds(shape, min(self.tokens, _FILL * shape.slots))
 
 
 def _shape(layout: Packed) -> Shape:

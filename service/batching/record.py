@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """`requests`: parts in the batch. `tokens`: their cost; `slots`: what the engine computed, padding included."""
+    """`requests`: parts in the batch; `rows`: their rows. `tokens`: their cost; `slots`: what the engine computed."""
 
     model: str
     version: str
     requests: int
+    rows: int
     tokens: int
     slots: int
     compute_seconds: float

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from engines.base import Engine
 from engines.tensor import Array
 from service.batching.batcher import Batcher, Taken, When
 from service.batching.cores import CoreBudget
+from service.batching.owner import OwnedEngine
 from service.batching.record import BatchRecord
 from service.batching.ticket import Answer, Ticket, Waiting
 from service.batching.worker import Clock, Executed, Worker
@@ -35,14 +37,14 @@ class Identity:
 class LocalReplica:
     """Implements `service.routing.replica.Replica` over engines of this process.
 
-    Each engine is owned by one thread. A thread composes its next batch itself, at the moment it is free, so backlog
-    fills batches. `observe` is told of every batch on the event loop.
+    Each engine is owned by one thread, which composes its next batch itself at the moment it is free, so that
+    backlog fills batches. `observe` is told of every batch on the event loop.
     """
 
     def __init__(
         self,
         identity: Identity,
-        engines: Sequence[Engine],
+        engines: Sequence[OwnedEngine],
         batcher: Batcher,
         cores: CoreBudget,
         clock: Clock,
@@ -55,18 +57,15 @@ class LocalReplica:
         self._clock = clock
         self._observe = observe
         self._lock = Lock()
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle = 0
+        self._wakes: list[SimpleQueue[None]] = [SimpleQueue() for _ in engines]
+        self._idle: list[int] = []
         self._closed = False
         self._settled = 0
         self._early: dict[int, Executed] = {}
         self._loop = asyncio.get_running_loop()
-        self._threads = [
-            Thread(target=self._serve, args=(number, engine), name=f"{self.name}#{number}", daemon=True)
-            for number, engine in enumerate(engines)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._owners = [owned.owner for owned in engines]
+        for number, owned in enumerate(engines):
+            owned.owner.start(partial(self._serve, number, owned.engine))
 
     @property
     def pending(self) -> int:
@@ -107,9 +106,9 @@ class LocalReplica:
             if self._closed:
                 raise ModelUnavailableError(f"model {self.name} cannot answer: {self.fault}")
             self._batcher.submit(tickets, now)
-            for _ in range(min(self._idle, len(tickets))):
-                self._idle -= 1
-                self._wake.put(None)
+            for number in self._idle[-len(tickets) :]:
+                self._wakes[number].put(None)
+            del self._idle[-len(tickets) :]
 
     def _response(self, answers: Sequence[Answer], cost: int) -> InferResponse:
         identity = self.identity
@@ -133,26 +132,28 @@ class LocalReplica:
                 taken = self._batcher.take(number, self._clock())
                 if taken.batch is None and self._closed:
                     break
-                self._idle += taken.batch is None
+                if taken.batch is None:
+                    self._idle.append(number)
             if taken.expired:
                 self._loop.call_soon_threadsafe(_expire, taken.expired)
             if taken.batch is not None:
                 return taken
             self._cores.release(self.identity.threads)
-            self._sleep(taken.again)
+            self._sleep(number, taken.again)
         self._cores.release(self.identity.threads)
         return taken
 
-    def _sleep(self, until: float | None) -> None:
-        """Waits to be woken by a submit, or until the time is there. An idle worker is counted once in `_idle`."""
+    def _sleep(self, number: int, until: float | None) -> None:
+        """Waits to be woken by a submit, which takes the instance out of `_idle`, or until the time is there."""
+        wake = self._wakes[number]
         try:
-            self._wake.get(timeout=None if until is None else max(0.0, until - self._clock()))
+            wake.get(timeout=None if until is None else max(0.0, until - self._clock()))
         except Empty:
             with self._lock:
-                if self._wake.empty():
-                    self._idle -= 1
+                if number in self._idle:
+                    self._idle.remove(number)
                 else:
-                    self._wake.get()
+                    wake.get()
 
     def _finished(self, number: int, executed: Executed) -> None:
         """Settles a batch; where the order of arrival is kept, not before those that were taken earlier."""
@@ -171,20 +172,26 @@ class LocalReplica:
             else:
                 ticket.waiting.fail(result)
         batch = executed.batch
-        size, slots = len(batch.tickets), batch.layout.slots
-        identity = self.identity
-        record = BatchRecord(
-            identity.model, identity.version, size, batch.tokens, slots, executed.seconds, executed.failed
+        self._observe(
+            BatchRecord(
+                model=self.identity.model,
+                version=self.identity.version,
+                requests=len(batch.tickets),
+                rows=sum(ticket.rows for ticket in batch.tickets),
+                tokens=batch.tokens,
+                slots=batch.layout.slots,
+                compute_seconds=executed.seconds,
+                failed=executed.failed,
+            )
         )
-        self._observe(record)
 
     async def close(self, grace: float) -> None:
         """Refuses new work, answers what waits for at most `grace` seconds, fails the rest, frees the engines."""
         with self._lock:
             self._closed = True
-            self._idle = 0
-            for _ in self._threads:
-                self._wake.put(None)
+            self._idle.clear()
+            for wake in self._wakes:
+                wake.put(None)
         await asyncio.to_thread(self._join, grace)
         with self._lock:
             left = self._batcher.close()
@@ -193,8 +200,8 @@ class LocalReplica:
 
     def _join(self, grace: float) -> None:
         ends = self._clock() + grace
-        for thread in self._threads:
-            thread.join(max(0.0, ends - self._clock()))
+        for owner in self._owners:
+            owner.join(max(0.0, ends - self._clock()))
 
 
 def _too_late(waiting: Waiting, seconds: float) -> None:

@@ -50,7 +50,7 @@ class Metrics:
             series.padding.observe(padding / record.slots if record.slots else 0.0)
             series.padding_tokens += padding
             if not record.failed:
-                series.executed += record.requests
+                series.executed += record.rows
                 series.compute_seconds += record.compute_seconds * record.requests
 
     def watch_pending(self, model: str, version: str, count: Callable[[], int]) -> None:

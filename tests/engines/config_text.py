@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.errors import ModelLoadError
 from engines.model_config import ModelConfig
 

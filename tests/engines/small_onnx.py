@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import EngineOptions
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 
 ROWS = 'max_batch_size: 4\ninput { name: "x" data_type: TYPE_FP32 dims: [ 3 ] }\n'
 DOUBLED = 'output { name: "y" data_type: TYPE_FP32 dims: [ 3 ] }\n'

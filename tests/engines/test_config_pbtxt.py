@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
-from engines.config_fields import check_fields
-from engines.config_pbtxt import parse, to_json
-from engines.config_problems import Problems
+from engines.config.fields import check_fields
+from engines.config.pbtxt import parse, to_json
+from engines.config.problems import Problems
 from engines.errors import ModelLoadError
 from engines.model_config import (
     Accelerator,

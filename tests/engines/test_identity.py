@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engines.batch import Batch
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.errors import ExecutionError, ModelLoadError
 from engines.identity import IdentityEngine
 from engines.model_config import ModelConfig

@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from engines import open_engine
 from engines.base import Engine, EngineOptions
 from engines.batch import Batch
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.errors import InvalidInputError, ModelLoadError
 from engines.tensor import Array
 

@@ -5,7 +5,7 @@ import pytest
 
 from engines import BACKENDS, Backend, open_engine
 from engines.base import EngineOptions
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.errors import MissingBackendError, ModelLoadError
 from engines.identity import IdentityEngine
 

@@ -6,7 +6,7 @@ import pytest
 from engines import open_engine
 from engines.base import Engine, EngineOptions
 from engines.batch import Batch
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.errors import EngineMemoryError, ExecutionError, InvalidInputError, ModelLoadError
 from engines.model_config import ModelConfig
 from engines.torch import choose_device
@@ -70,7 +70,7 @@ def test_int8_answers_do_not_depend_on_a_neighbour_with_outliers(tmp_path: Path)
 
 
 def test_int8_quantises_every_linear_layer(tmp_path: Path) -> None:
-    from engines.build.encoder_source import read_encoder
+    from engines.encoder_source import read_encoder
     from engines.torch_encoder import load_encoder
 
     write_encoder(tmp_path)
@@ -205,7 +205,7 @@ def test_configuration_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 
 def test_running_out_of_memory_and_other_failures_are_told_apart(tmp_path: Path) -> None:
-    from engines.build.encoder_source import read_encoder
+    from engines.encoder_source import read_encoder
     from engines.torch_encoder import load_encoder
 
     write_encoder(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.errors import ModelLoadError
 from engines.model_config import ModelConfig
 from engines.warmup import warmup_batches

@@ -39,8 +39,8 @@ def test_requests_are_counted_by_outcome() -> None:
 
 def test_batches_are_counted_in_triton_and_own_names() -> None:
     metrics = Metrics()
-    metrics.batch_done(BatchRecord("minilm", "1", requests=3, tokens=60, slots=64, compute_seconds=0.01))
-    metrics.batch_done(BatchRecord("minilm", "1", requests=1, tokens=16, slots=16, compute_seconds=0.002, failed=True))
+    metrics.batch_done(BatchRecord("minilm", "1", requests=3, rows=3, tokens=60, slots=64, compute_seconds=0.01))
+    metrics.batch_done(BatchRecord("minilm", "1", requests=1, rows=1, tokens=16, slots=16, compute_seconds=0.002, failed=True))
     metrics.queue_wait("minilm", "1", 0.25)
     samples = _samples(metrics)
     assert samples["nv_inference_count", "minilm", ""] == 3
@@ -80,7 +80,7 @@ def test_labels_are_escaped() -> None:
 
 def test_counters_carry_tritons_own_names() -> None:
     metrics = Metrics()
-    metrics.batch_done(BatchRecord("minilm", "1", requests=3, tokens=60, slots=64, compute_seconds=0.01))
+    metrics.batch_done(BatchRecord("minilm", "1", requests=3, rows=3, tokens=60, slots=64, compute_seconds=0.01))
     lines = metrics.exposition()[0].decode().splitlines()
     assert "# TYPE nv_inference_count counter" in lines
     assert 'nv_inference_count{model="minilm",version="1"} 3' in lines

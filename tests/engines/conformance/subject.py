@@ -8,7 +8,7 @@ import numpy as np
 
 from engines.base import EngineOptions
 from engines.batch import Layout, Packed, Placement, Stacked
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.tensor import Array, Tensors
 
 Reference = Callable[[Tensors], Mapping[str, Array]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.config_pbtxt import parse
+from engines.config.pbtxt import parse
 from engines.model_config import ModelConfig
 from engines.tensor import BYTES, DATA_TYPES, FP32, INT64, Array, Signature, TensorSpec
 from service.errors import (

@@ -13,11 +13,19 @@ from tests.service.batching.conftest import Submit
 PACKING = Packing((16, 32, 64), 128)
 
 
+def seconds(slots: int) -> float:
+    return 0.010 + 50e-6 * slots
+
+
+RATE = 128 / seconds(128)
+"""The best rate of tokens: that of a full batch."""
+
+
 def make(settings: DynamicBatching | None = None, max_queue: int = 100) -> Batcher:
     cost = CostModel()
     for width in PACKING.widths:
         for rows in PACKING.row_counts(width):
-            cost.record(Shape(rows, width), 100e-6 * rows * width)
+            cost.record(Shape(rows, width), seconds(rows * width))
     return Batcher(PackComposer(PACKING), cost, max_queue, settings=settings or DynamicBatching())
 
 
@@ -96,10 +104,11 @@ def test_cancelled_tickets_make_room(submit: Submit) -> None:
 
 def test_a_hopeless_deadline_is_refused_at_once(submit: Submit) -> None:
     batcher = make()
-    submit(batcher, [64] * 20, deadline=0.130)
-    with pytest.raises(DeadlineHopelessError, match="predicted in 134 ms") as refused:
-        submit(batcher, [64], deadline=0.130)
-    assert refused.value.retry_after == pytest.approx(21 * 64e-4 - 0.130, rel=0.05)
+    submit(batcher, [64] * 20, deadline=0.175)
+    finish = 20 * 64 / RATE + seconds(64)
+    with pytest.raises(DeadlineHopelessError, match=f"predicted in {1000 * finish:.0f} ms") as refused:
+        submit(batcher, [64], deadline=0.175)
+    assert refused.value.retry_after == pytest.approx(finish - 0.175)
 
 
 def test_an_urgent_ticket_is_not_refused_for_those_behind_it(submit: Submit) -> None:
@@ -112,7 +121,7 @@ def test_doomed_tickets_are_given_up_before_they_cost_compute(submit: Submit) ->
     batcher = make()
     (doomed,) = submit(batcher, [64], deadline=0.020)
     (fine,) = submit(batcher, [64], deadline=10.0)
-    taken = batcher.take(0, 0.018)
+    taken = batcher.take(0, 0.010)
     assert list(taken.expired) == [doomed]
     assert taken.batch is not None
     assert list(taken.batch.tickets) == [fine]
@@ -162,7 +171,7 @@ def test_queue_policy_bounds_a_level(submit: Submit) -> None:
 def test_load_counts_what_runs_and_waits(submit: Submit) -> None:
     batcher = make()
     submit(batcher, [64, 64])
-    assert batcher.load(0.0) == pytest.approx(128e-4)
+    assert batcher.load(0.0) == pytest.approx(128 / RATE)
     assert batcher.take(0, 0.0).batch is not None
-    assert batcher.load(0.0) == pytest.approx(128e-4)
-    assert batcher.load(0.010) == pytest.approx(28e-4)
+    assert batcher.load(0.0) == pytest.approx(seconds(128))
+    assert batcher.load(0.010) == pytest.approx(seconds(128) - 0.010)

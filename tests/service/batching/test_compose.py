@@ -40,7 +40,7 @@ def test_one_short_text_runs_in_the_smallest_shape() -> None:
 
 
 def test_few_texts_all_go_into_the_cheapest_shape_that_holds_them() -> None:
-    batch = PackComposer(PACKING).compose(texts([12, 20, 9, 22]), measured(), 0.0)
+    batch = PackComposer(PACKING).compose(texts([12, 20, 9, 22]), measured(constant=0.004), 0.0)
     assert len(batch.tickets) == 4
     assert batch.shape.slots == 64
 

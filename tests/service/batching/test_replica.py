@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from threading import Event
 
 import numpy as np
@@ -18,6 +19,7 @@ from service.batching.batcher import Batcher
 from service.batching.compose import StackComposer
 from service.batching.cores import CoreBudget
 from service.batching.cost import CostModel
+from service.batching.owner import open_owned
 from service.batching.record import BatchRecord
 from service.batching.replica import Identity, LocalReplica
 from service.errors import (
@@ -63,13 +65,19 @@ class Gate:
         self.closed += 1
 
 
+def _given(gate: Gate) -> Gate:
+    return gate
+
+
 @asynccontextmanager
 async def replica(
     *gates: Gate, max_queue: int = 100, settings: DynamicBatching | None = None
 ) -> AsyncIterator[tuple[LocalReplica, list[BatchRecord]]]:
     records: list[BatchRecord] = []
     batcher = Batcher(StackComposer(8), CostModel(), max_queue, len(gates), settings or DynamicBatching())
-    made = LocalReplica(Identity("gate", "1", "test", 1), gates, batcher, CoreBudget(2), time.monotonic, records.append)
+    engines = [open_owned("gate", partial(_given, gate)) for gate in gates]
+    identity = Identity("gate", "1", "test", 1)
+    made = LocalReplica(identity, engines, batcher, CoreBudget(2), time.monotonic, records.append)
     try:
         yield made, records
     finally:

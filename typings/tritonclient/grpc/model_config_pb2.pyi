@@ -38,6 +38,7 @@ class ModelVersionPolicy(Message):
 
     class Specific(Message):
         versions: MutableSequence[int]
+
     latest: Latest
     all: All
     specific: Specific
@@ -47,8 +48,10 @@ class ModelOptimizationPolicy(Message):
         class Accelerator(Message):
             name: str
             parameters: Mapping[str, str]
+
         gpu_execution_accelerator: _Messages[Accelerator]
         cpu_execution_accelerator: _Messages[Accelerator]
+
     execution_accelerators: ExecutionAccelerators
 
 class ModelQueuePolicy(Message):
@@ -72,6 +75,7 @@ class ModelEnsembling(Message):
         model_version: int
         input_map: Mapping[str, str]
         output_map: Mapping[str, str]
+
     step: _Messages[Step]
 
 class ModelInstanceGroup(Message):
@@ -90,6 +94,7 @@ class ModelWarmup(Message):
         zero_data: bool
         random_data: bool
         input_data_file: str
+
     name: str
     batch_size: int
     inputs: Mapping[str, Input]

@@ -6,7 +6,7 @@ from typing import get_args
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 from tritonclient.grpc.model_config_pb2 import ModelDynamicBatching, ModelInstanceGroup, ModelQueuePolicy
 
-from engines.config_problems import Problems, key_path, read_choice
+from engines.config.problems import Problems, key_path, read_choice
 from engines.model_config import (
     Accelerator,
     DynamicBatching,

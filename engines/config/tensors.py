@@ -8,7 +8,7 @@ from tritonclient.grpc.model_config_pb2 import BatchInput as BatchInputProto
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 from tritonclient.grpc.model_config_pb2 import ModelInput, ModelOutput, ModelWarmup
 
-from engines.config_problems import Problems, enum_name, read_choice
+from engines.config.problems import Problems, enum_name, read_choice
 from engines.errors import ModelLoadError
 from engines.model_config import BatchInput, BatchInputKind
 from engines.model_files import file_inside, read_text

@@ -9,9 +9,9 @@ from typing import get_args
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
-from engines.config_layout import MAX_TOKENS, PADDING, WIDTHS, read_packing, read_padding
-from engines.config_problems import Problems
-from engines.config_values import FLAGS, Values
+from engines.config.layout import MAX_TOKENS, PADDING, WIDTHS, read_packing, read_padding
+from engines.config.problems import Problems
+from engines.config.values import FLAGS, Values
 from engines.errors import ModelLoadError
 from engines.model_config import Packing, Precision, TextInput
 from engines.model_files import file_inside

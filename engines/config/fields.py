@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from engines.config_problems import Problems, key_path
+from engines.config.problems import Problems, key_path
 
 # The fields we act on, by message. A message that is not listed has none: it is entered, so that each field set in it
 # is refused by its own name, and may be given empty.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 from tritonclient.grpc.model_config_pb2 import ModelEnsembling
 
-from engines.config_problems import Problems, key_path
+from engines.config.problems import Problems, key_path
 from engines.model_config import EnsembleStep
 from engines.tensor import TensorSpec
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
-from engines.config_problems import Problems, key_path
+from engines.config.problems import Problems, key_path
 
 T = TypeVar("T")
 

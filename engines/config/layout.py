@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
-from engines.config_values import INTEGER, Values
+from engines.config.values import INTEGER, Values
 from engines.model_config import Packing
 from engines.tensor import BOOL, BYTES, INT64, DataType, TensorSpec
 

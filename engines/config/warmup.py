@@ -6,8 +6,8 @@ from pathlib import Path
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 from tritonclient.grpc.model_config_pb2 import ModelWarmup
 
-from engines.config_problems import Problems, key_path
-from engines.config_tensors import read_data_type
+from engines.config.problems import Problems, key_path
+from engines.config.tensors import read_data_type
 from engines.errors import ModelLoadError
 from engines.model_config import WarmupInput, WarmupSample
 from engines.model_files import file_inside

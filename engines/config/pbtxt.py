@@ -10,18 +10,18 @@ from google.protobuf import json_format, text_format
 from google.protobuf.descriptor import FieldDescriptor
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
-from engines.config_ensemble import read_ensemble
-from engines.config_fields import check_fields
-from engines.config_parameters import read_parameters
-from engines.config_problems import Problems, one_line
-from engines.config_scheduling import (
+from engines.config.ensemble import read_ensemble
+from engines.config.fields import check_fields
+from engines.config.parameters import read_parameters
+from engines.config.problems import Problems, one_line
+from engines.config.scheduling import (
     read_accelerators,
     read_dynamic_batching,
     read_instance_groups,
     read_version_policy,
 )
-from engines.config_tensors import read_batch_inputs, read_inputs, read_outputs
-from engines.config_warmup import read_warmup
+from engines.config.tensors import read_batch_inputs, read_inputs, read_outputs
+from engines.config.warmup import read_warmup
 from engines.errors import ModelLoadError
 from engines.model_config import ModelConfig
 from engines.model_files import check_relative

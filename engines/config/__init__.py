@@ -1,0 +1,1 @@
+"""config.pbtxt to `ModelConfig`: `engines.config.pbtxt.parse`."""
