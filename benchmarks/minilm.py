@@ -26,17 +26,33 @@ Step = Callable[[str], None]
 """Told of each step of the run before it starts."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One load on the gateway: a route or a variant by its own name, at so many connections."""
+
+    model: str
+    connections: int
+
+    def __str__(self) -> str:
+        return f"gateway, {self.model}, {self.connections} conn."
+
+
 @dataclass(slots=True)
 class _Runs:
-    ceilings: dict[str, list[float]] = field(default_factory=dict)
+    ceilings: dict[str, list[float]]
+    loads: dict[_Target, list[load.Load]]
+    padding: dict[_Target, list[float]]
     alone: list[float] = field(default_factory=list)
-    loads: dict[int, list[load.Load]] = field(default_factory=lambda: {c: [] for c in CONCURRENCIES})
-    padding: dict[int, list[float]] = field(default_factory=lambda: {c: [] for c in CONCURRENCIES})
+
+
+def _targets(variants: Sequence[Variant]) -> list[_Target]:
+    route = [_Target(ROUTE, connections) for connections in CONCURRENCIES]
+    return route + [_Target(variant.name, CONCURRENCIES[-1]) for variant in variants]
 
 
 def steps(variants: int) -> int:
     """How many steps `measure` tells of."""
-    return ROUNDS * (variants + 1 + len(CONCURRENCIES)) if load.is_available() else ROUNDS * variants
+    return ROUNDS * (2 * variants + 1 + len(CONCURRENCIES)) if load.is_available() else ROUNDS * variants
 
 
 def measure(
@@ -45,7 +61,8 @@ def measure(
     """Rows and notes. `texts` are sent in the order given; `variants` took the same texts."""
     output = server.get_json(f"{url}/v2/models/{ROUTE}")["outputs"][0]["name"]
     answering, note = _check_answers(url, variants, texts[:CHECKED])
-    runs = _Runs({variant.name: [] for variant in variants})
+    targets = _targets(variants)
+    runs = _Runs({v.name: [] for v in variants}, {t: [] for t in targets}, {t: [] for t in targets})
     bodies = scratch / "bodies"
     load.write_bodies([_body(text, [{"name": output, "parameters": {"binary_data": True}}]) for text in texts], bodies)
     for _ in range(ROUNDS):
@@ -55,9 +72,9 @@ def measure(
         if load.is_available():
             step(f"{answering.name}, one text at a time")
             runs.alone.append(answering.seconds_alone() * 1000)
-            for concurrency in CONCURRENCIES:
-                step(f"gateway, {concurrency} connections")
-                _load(url, bodies, concurrency, runs)
+            for target in targets:
+                step(str(target))
+                _load(url, bodies, target, runs)
     return _rows(runs), [note, *_compared(runs, answering.name)]
 
 
@@ -80,45 +97,48 @@ def _check_answers(url: str, variants: Sequence[Variant], texts: Sequence[str]) 
     return variant, f"{len(answers)} answers by {', '.join(sorted(names))} checked: cosine at least {worst:.5f}"
 
 
-def _load(url: str, bodies: Path, concurrency: int, runs: _Runs) -> None:
+def _load(url: str, bodies: Path, target: _Target, runs: _Runs) -> None:
     before = server.tokens(url)
-    runs.loads[concurrency].append(load.run(f"{url}/v2/models/{ROUTE}/infer", bodies, concurrency, SECONDS))
+    infer = f"{url}/v2/models/{target.model}/infer"
+    runs.loads[target].append(load.run(infer, bodies, target.connections, SECONDS))
     tokens, padding = (now - then for now, then in zip(server.tokens(url), before, strict=True))
-    runs.padding[concurrency].append(padding / (tokens + padding) if tokens + padding else 0.0)
+    runs.padding[target].append(padding / (tokens + padding) if tokens + padding else 0.0)
 
 
 def _rows(runs: _Runs) -> list[Row]:
-    best = max(median(values) for values in runs.ceilings.values())
+    ceilings = {name: median(values) for name, values in runs.ceilings.items()}
+    best = max(ceilings.values())
     rows = [
-        Row(f"{name} alone, 32 sorted", median(values), tuple(values), median(values) / best)
+        Row(f"{name} alone, 32 sorted", ceilings[name], tuple(values), ceilings[name] / best)
         for name, values in runs.ceilings.items()
     ]
-    for concurrency, loads in runs.loads.items():
-        if loads:
-            rates = tuple(one.per_second for one in loads)
-            rows.append(
-                Row(
-                    f"gateway, {concurrency} connection{'s'[: concurrency > 1]}",
-                    median(rates),
-                    rates,
-                    median(rates) / best,
-                    median(one.p50_ms for one in loads),
-                    median(one.p99_ms for one in loads),
-                    median(runs.padding[concurrency]),
-                    sum(one.errors for one in loads),
-                )
-            )
-    return rows
+    return rows + [_row(t, loads, ceilings.get(t.model, best), runs) for t, loads in runs.loads.items() if loads]
+
+
+def _row(target: _Target, loads: Sequence[load.Load], ceiling: float, runs: _Runs) -> Row:
+    rates = tuple(one.per_second for one in loads)
+    return Row(
+        str(target),
+        median(rates),
+        rates,
+        median(rates) / ceiling,
+        median(one.p50_ms for one in loads),
+        median(one.p99_ms for one in loads),
+        median(runs.padding[target]),
+        sum(one.errors for one in loads),
+    )
 
 
 def _compared(runs: _Runs, name: str) -> list[str]:
     """The gateway against the very engine that answered: at one connection in time, at the most in rate."""
     if not runs.alone:
         return [f"the gateway was not measured: {load.MISSING}"]
-    alone, through = median(runs.alone), median(one.mean_ms for one in runs.loads[1])
+    alone = median(runs.alone)
+    through = median(one.mean_ms for one in runs.loads[_Target(ROUTE, 1)])
     most = CONCURRENCIES[-1]
-    ratio = median(one.per_second for one in runs.loads[most]) / median(runs.ceilings[name])
+    ratio = median(one.per_second for one in runs.loads[_Target(ROUTE, most)]) / median(runs.ceilings[name])
     return [
+        "ratio: of the best engine alone; for a variant asked for by its own name, of itself alone",
         f"1 connection: {through:.2f} ms mean, {name} alone {alone:.2f} ms, overhead {through - alone:.2f} ms",
-        f"{most} connections: {ratio:.2f} of {name} alone",
+        f"{ROUTE}, {most} connections: {ratio:.2f} of {name} alone",
     ]

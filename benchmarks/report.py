@@ -20,7 +20,7 @@ _PACKAGES = ("batchyard", "onnxruntime", "openvino", "torch", "uvicorn")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `per_second`: the median of `rounds`. `ratio`: to the best ceiling of this run."""
+    """One line of the table. `per_second`: the median of `rounds`. `ratio`: to a ceiling of this run."""
 
     what: str
     per_second: float
@@ -33,7 +33,7 @@ class Row:
 
 
 def show(console: Console, rows: Sequence[Row], notes: Sequence[str]) -> None:
-    """Prints the table, its ratios to the best engine alone, and the notes under it."""
+    """Prints the table and the notes under it."""
     table = Table(title=f"Batchyard on {_machine()}", title_justify="left", box=box.SIMPLE, pad_edge=False)
     table.add_column("what", no_wrap=True)
     for name in ("per second", "rounds", "ratio", "p50 ms", "p99 ms", "padding", "errors"):

@@ -6,6 +6,8 @@ from engines.build.variants import Variant
 
 LEAST_WIDTH = 16
 LEAST_BATCH_TOKENS = 512
+INSTANCES = 2
+"""Engines that share the cores: the event loop takes its share from one batch, and the other is not kept waiting."""
 _PLATFORMS = {"onnxruntime": "onnxruntime_onnx"}
 
 
@@ -35,7 +37,7 @@ def config_text(name: str, variant: Variant, hidden: int, window: int) -> str:
             f"input [\n{inputs}\n]",
             f'output [\n  {{ name: "embedding" data_type: TYPE_FP32 dims: [ -1, {hidden} ] }}\n]',
             "dynamic_batching { }",
-            f"instance_group [ {{ count: {variant.instances} kind: KIND_CPU }} ]",
+            f"instance_group [ {{ count: {INSTANCES} kind: KIND_CPU }} ]",
             *(f'parameters {{ key: "{key}" value {{ string_value: "{v}" }} }}' for key, v in parameters.items()),
             "",
         ]

@@ -24,15 +24,13 @@ Writer = Callable[[EncoderFolder, Path, Report], None]
 class Variant:
     """One way to run an encoder.
 
-    `suffix`: of the model's name. `instances`: engines that share the cores; torch has one pool of threads for all.
-    `tolerance`: the least cosine to the fp32 reference that it promises. `tools`: the distributions whose version
-    decides the artefacts.
+    `suffix`: of the model's name. `tolerance`: the least cosine to the fp32 reference that it promises. `tools`: the
+    distributions whose version decides the artefacts.
     """
 
     suffix: str
     backend: str
     precision: Precision
-    instances: int
     tolerance: float
     tools: tuple[str, ...]
     write: Writer
@@ -92,10 +90,10 @@ def _missing(error: ModuleNotFoundError, package: str, extra: str) -> BuildError
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
-        "onnxruntime": Variant("onnx", "onnxruntime", "fp32", 2, 0.9999, ("onnx",), _write_onnx),
-        "openvino": Variant("openvino", "openvino", "fp32", 2, 0.9999, ("onnx", "openvino"), _write_openvino),
-        "pytorch": Variant("torch", "pytorch", "fp32", 1, 0.9999, (), _write_pytorch),
-        "pytorch_int8": Variant("torch_int8", "pytorch", "int8", 1, 0.98, (), _write_pytorch),
+        "onnxruntime": Variant("onnx", "onnxruntime", "fp32", 0.9999, ("onnx",), _write_onnx),
+        "openvino": Variant("openvino", "openvino", "fp32", 0.9999, ("onnx", "openvino"), _write_openvino),
+        "pytorch": Variant("torch", "pytorch", "fp32", 0.9999, (), _write_pytorch),
+        "pytorch_int8": Variant("torch_int8", "pytorch", "int8", 0.98, (), _write_pytorch),
     }
 )
 """By the name that `batchyard build --engines` takes."""

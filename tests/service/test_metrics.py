@@ -40,7 +40,8 @@ def test_requests_are_counted_by_outcome() -> None:
 def test_batches_are_counted_in_triton_and_own_names() -> None:
     metrics = Metrics()
     metrics.batch_done(BatchRecord("minilm", "1", requests=3, rows=3, tokens=60, slots=64, compute_seconds=0.01))
-    metrics.batch_done(BatchRecord("minilm", "1", requests=1, rows=1, tokens=16, slots=16, compute_seconds=0.002, failed=True))
+    failed = BatchRecord("minilm", "1", requests=1, rows=1, tokens=16, slots=16, compute_seconds=0.002, failed=True)
+    metrics.batch_done(failed)
     metrics.queue_wait("minilm", "1", 0.25)
     samples = _samples(metrics)
     assert samples["nv_inference_count", "minilm", ""] == 3
