@@ -26,7 +26,7 @@ class ProgressHandler(logging.Handler):
 
     def start(self) -> None:
         LOGGER.addHandler(self)
-        LOGGER.propagate = not self._console.is_terminal
+        LOGGER.propagate = False
         if self._console.is_terminal:
             self._progress.start()
             self._task = self._progress.add_task("starting", total=None)
