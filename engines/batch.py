@@ -74,11 +74,16 @@ class Stacked:
 
 @dataclass(frozen=True, slots=True)
 class Padded:
-    """Requests whose inputs differ in length, filled up to the longest. `values`: the filler of each input."""
+    """Requests whose inputs differ in length, filled up to the longest. `values`: the filler of each input.
+
+    `sequences`: outputs as long as the inputs, cut back to `lengths`, those of the requests.
+    """
 
     rows: tuple[int, ...]
     length: int
     values: Mapping[str, int]
+    lengths: tuple[int, ...] = ()
+    sequences: frozenset[str] = frozenset()
 
     @property
     def slots(self) -> int:
@@ -101,7 +106,12 @@ class Padded:
         return Batch(inputs, size)
 
     def split(self, outputs: Tensors) -> list[dict[str, Array]]:
-        return split_rows(outputs, self.rows)
+        parts = split_rows(outputs, self.rows)
+        for name in self.sequences & outputs.keys():
+            if outputs[name].shape[1:2] == (self.length,):
+                for part, length in zip(parts, self.lengths, strict=True):
+                    part[name] = part[name][:, :length]
+        return parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from fastapi import FastAPI
 
@@ -40,5 +41,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Batchyard", lifespan=lifespan)
     app.include_router(scrape_router(metrics.exposition))
-    mount(app, gateway, Limits(settings.max_body_bytes, settings.default_timeout_ms / 1000))
+    limits = Limits(settings.max_body_bytes, settings.default_timeout_ms / 1000)
+    mount(app, gateway, replace(limits, max_embedding_inputs=min(limits.max_embedding_inputs, settings.max_queue_size)))
     return app

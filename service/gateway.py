@@ -3,7 +3,7 @@
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 
-from service.catalog import Catalog
+from service.catalog import Catalog, Served
 from service.errors import (
     BatchyardError,
     DeadlineExceededError,
@@ -30,11 +30,12 @@ class Gateway:
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answers a request; raises `BatchyardError` only. Cancelling the awaiting task drops the work."""
         start = self.clock()
+        served = None
         try:
             served = self._catalog.find(request.model, request.version)
             response = await served.replica.infer(await served.intake.check(request))
         except (BatchyardError, CancelledError) as error:
-            self._count_failure(request, error, self.clock() - start)
+            self._count_failure(request, served, error, self.clock() - start)
             raise
         self._metrics.request_done(response.model, response.version, "success", self.clock() - start)
         self._metrics.queue_wait(response.model, response.version, response.timing.queue)
@@ -42,10 +43,16 @@ class Gateway:
             response.outputs = {name: response.outputs[name] for name in request.outputs}
         return response
 
-    def _count_failure(self, request: InferRequest, error: BaseException, seconds: float) -> None:
-        if not isinstance(error, NotFoundError):
-            version = self._catalog.info(request.model).versions[-1:]
-            self._metrics.request_done(request.model, "".join(version), _outcome(error), seconds)
+    def _count_failure(
+        self, request: InferRequest, served: Served | None, error: BaseException, seconds: float
+    ) -> None:
+        """Counts it where its answer would have been; where nothing could answer, at the newest version."""
+        if served is not None:
+            model, _, version = served.replica.name.rpartition(":")
+            self._metrics.request_done(model, version, _outcome(error), seconds)
+        elif not isinstance(error, NotFoundError):
+            newest = self._catalog.info(request.model).versions[-1:]
+            self._metrics.request_done(request.model, "".join(newest), _outcome(error), seconds)
 
     def model(self, name: str, version: str = "") -> ModelInfo:
         """Describes a model or route; raises `NotFoundError`."""

@@ -97,9 +97,10 @@ def composer(config: ModelConfig) -> Composer:
     if config.packing is not None:
         return PackComposer(config.packing)
     if config.max_batch_size == 0 or config.dynamic_batching is None:
-        return SingleComposer()
+        return SingleComposer(config.max_batch_size)
     if config.padding:
-        return PadComposer(config.max_batch_size, config.padding)
+        sequences = frozenset(spec.name for spec in config.outputs if spec.shape[:1] == (-1,))
+        return PadComposer(config.max_batch_size, config.padding, sequences)
     ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
     preferred = config.dynamic_batching.preferred_batch_sizes
     return StackComposer(config.max_batch_size, preferred, ragged, config.batch_inputs)

@@ -34,7 +34,9 @@ class Runtime:
 
     async def start(self, roots: Sequence[Path], names: Sequence[str]) -> None:
         """Opens every model of `roots` (only `names`, if any are given), ensembles last."""
-        entries = [entry for entry in scan_all(roots) if not names or entry.name in names]
+        found = scan_all(roots)
+        _check_wanted(names, found)
+        entries = [entry for entry in found if not names or entry.name in names]
         self._check_names(entries)
         looped = _in_a_loop(entries, self.catalog)
         for done, entry in enumerate(entries, start=1):
@@ -93,6 +95,15 @@ class Runtime:
         """Drains all replicas, at most `grace` seconds."""
         replicas = [served.replica for model in self.catalog.models.values() for served in model.versions.values()]
         await asyncio.gather(*(replica.close(grace) for replica in replicas))
+
+
+def _check_wanted(names: Sequence[str], found: Sequence[ModelEntry]) -> None:
+    known = [entry.name for entry in found]
+    for name in names:
+        if name not in known:
+            raise ModelLoadError(
+                f"setting models names {name!r}; the model repository has {', '.join(known) or 'none'}"
+            )
 
 
 def _in_a_loop(entries: Iterable[ModelEntry], catalog: Catalog) -> dict[str, str]:

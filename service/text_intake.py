@@ -37,6 +37,7 @@ class TextIntake:
             raise InvalidRequestError(f"send either {_TEXT!r} or {_IDS!r}; found {sorted(request.inputs)}", _TEXT)
         if _TEXT in request.inputs:
             tokens = await self._encode(request.inputs[_TEXT].ravel().tolist())
+            _refuse_empty(tokens)
         else:
             tokens = self._given(request.inputs[_IDS], request.inputs.get(_MASK))
         return Job(request, [self.part(ids) for ids in tokens], [len(ids) for ids in tokens])
@@ -57,6 +58,13 @@ class TextIntake:
             return self.tokenizer.check(rows)
         except InvalidInputError as error:
             raise InvalidRequestError(str(error), _IDS) from None
+
+
+def _refuse_empty(texts: Sequence[Array]) -> None:
+    """A tokenizer that adds no special tokens makes nothing of an empty text."""
+    for index, ids in enumerate(texts):
+        if len(ids) == 0:
+            raise InvalidRequestError(f"text {index} has no tokens; send a text that is not empty", _TEXT)
 
 
 def text_intake(config: ModelConfig, tokenizer: Tokenizer, most: int) -> TextIntake:

@@ -12,6 +12,9 @@ from service.errors import InvalidRequestError, RequestTooLargeError, Unsupporte
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 _REFUSED = re.compile(rb";\s*q=0(\.0*)?\s*$")
 _FAST = 1
+_CHUNK = 4096
+_MOST_MEMBERS = 4096
+"""Compressed streams one body may string together; millions of empty ones would cost hours and never reach a limit."""
 
 
 async def inflate(body: bytes, encoding: bytes, limits: Limits) -> bytes:
@@ -48,21 +51,30 @@ def _inflate_small(body: bytes, bits: int, most: int) -> bytes | None:
 def _inflate(body: bytes, bits: int, limit: int) -> bytes:
     parts: list[bytes] = []
     left = limit
-    while True:
-        stream = zlib.decompressobj(bits)
-        try:
-            part = stream.decompress(body, left + 1)
-        except zlib.error as error:
-            raise InvalidRequestError(f"the compressed body is damaged: {error}") from None
-        left -= len(part)
-        if left < 0:
-            raise RequestTooLargeError(f"the body inflates to more than the limit of {limit} bytes")
-        if not stream.eof:
-            raise InvalidRequestError("the compressed body ends too early")
-        parts.append(part)
-        body = stream.unused_data
-        if not body:
-            return b"".join(parts)
+    stream, members = zlib.decompressobj(bits), 1
+    for start in range(0, len(body), _CHUNK):
+        chunk = body[start : start + _CHUNK]
+        while chunk:
+            if stream.eof:
+                stream, members = zlib.decompressobj(bits), members + 1
+            if members > _MOST_MEMBERS:
+                raise InvalidRequestError(f"the compressed body has more than {_MOST_MEMBERS} members; send one")
+            part = _next_part(stream, chunk, left + 1)
+            left -= len(part)
+            if left < 0:
+                raise RequestTooLargeError(f"the body inflates to more than the limit of {limit} bytes")
+            parts.append(part)
+            chunk = stream.unused_data
+    if not stream.eof:
+        raise InvalidRequestError("the compressed body ends too early")
+    return b"".join(parts)
+
+
+def _next_part(stream: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
+    try:
+        return stream.decompress(chunk, most)
+    except zlib.error as error:
+        raise InvalidRequestError(f"the compressed body is damaged: {error}") from None
 
 
 async def compressed(reply: Reply, headers: RequestHeaders, limits: Limits) -> Reply:

@@ -8,6 +8,14 @@ from service.errors import InvalidRequestError
 from service.types import Parameter
 
 
+def deadline_of(
+    arrived: float, headers: RequestHeaders, parameters: Mapping[str, Parameter], default_timeout: float
+) -> float:
+    """When a request that `arrived` then must be answered, on the same clock; `default_timeout`: seconds by default."""
+    allowed = seconds_allowed(headers, parameters)
+    return arrived + (default_timeout if allowed is None else allowed)
+
+
 def seconds_allowed(headers: RequestHeaders, parameters: Mapping[str, Parameter]) -> float | None:
     """Seconds the caller allows: the least of those it names, None where it names none.
 
@@ -44,8 +52,10 @@ def _number(value: bytes) -> float:
 
 
 def whole_parameter(parameters: Mapping[str, Parameter], name: str) -> int:
-    """A parameter that is a whole number of 0 or more; 0 where it is absent."""
+    """A parameter that is a whole number from 0 to 2^63 - 1; 0 where it is absent."""
     value = parameters.get(name, 0)
     if type(value) is not int or value < 0:
         raise InvalidRequestError(f"parameter {name!r} is {value!r}; it must be a whole number of 0 or more", name)
+    if value >= 2**63:
+        raise InvalidRequestError(f"parameter {name!r} is too large; it must be below 2^63", name)
     return value

@@ -1,5 +1,6 @@
 """The plain ASGI endpoint of the hot paths: no request object, no dependency injection, no pydantic."""
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from service.api.errors import Shape, error_reply
 from service.api.headers import RequestHeaders
 from service.api.reply import Reply, send_reply
-from service.errors import CallerGoneError
+from service.errors import CallerGoneError, ModelUnavailableError
 
 
 @dataclass(slots=True)
@@ -37,6 +38,9 @@ class HotEndpoint:
             reply = await self._answer(Call(scope["path_params"], headers, receive))
         except CallerGoneError:
             return
+        except CancelledError:  # the server's: it cancels what still runs when its grace is over
+            stopping = ModelUnavailableError("the server is stopping and had no time left to answer; ask again")
+            reply = error_reply(stopping, self._shape, request_id)
         except Exception as error:
             reply = error_reply(error, self._shape, request_id)
         await send_reply(send, reply, request_id)

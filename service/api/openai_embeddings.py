@@ -7,7 +7,7 @@ import numpy as np
 
 from engines.tensor import Array
 from service.api.body import read_body
-from service.api.deadlines import seconds_allowed
+from service.api.deadlines import deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.errors import OK
@@ -41,8 +41,7 @@ class Embeddings:
         signature = ready_signature(gateway, message.model)
         output = embedding_output(message.model, signature)
         check_dimensions(message.dimensions, output.shape[-1])
-        allowed = seconds_allowed(call.headers, {})
-        deadline = arrived + (limits.default_timeout if allowed is None else allowed)
+        deadline = deadline_of(arrived, call.headers, {}, limits.default_timeout)
         requests = [
             InferRequest(message.model, {name: array}, outputs=(output.name,), deadline=deadline)
             for name, array in embedding_tensors(message.model, signature, given)

@@ -2,7 +2,7 @@
 
 from service.api.body import read_body
 from service.api.compression import compressed
-from service.api.deadlines import seconds_allowed
+from service.api.deadlines import deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.headers import size_header
@@ -29,8 +29,7 @@ class Infer:
         arrived = gateway.clock()
         body = await read_body(call.receive, call.headers, limits)
         request, wanted = self._decode(call, body)
-        allowed = seconds_allowed(call.headers, request.parameters)
-        request.deadline = arrived + (limits.default_timeout if allowed is None else allowed)
+        request.deadline = deadline_of(arrived, call.headers, request.parameters, limits.default_timeout)
         response = await while_connected(gateway.infer(request), call.receive, limits.disconnect_delay)
         if wanted.classifies:
             classify_outputs(response, wanted, gateway.model(request.model, request.version).signature)

@@ -10,13 +10,15 @@ from engines.tensor import Tensors
 from service.batching.compose import Composer, Composition
 from service.batching.cost import CostModel
 from service.batching.ticket import Ticket, Waiting
-from service.errors import DeadlineHopelessError, QueueFullError
+from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
 
 PATIENCE = 1.0
 """Seconds: a ticket whose deadline is further off is due this long after its arrival, so that it overtakes in time."""
 AGING = 5.0
 """Seconds by which a priority level is due later than the one before it."""
 _DELAYED = 3600.0
+_DEEP = 256
+"""Tickets from which a queue may be too long for deadlines beyond `PATIENCE`, too."""
 
 _by_due = attrgetter("due")
 
@@ -73,10 +75,13 @@ class Batcher:
         return Ticket(waiting, part, tensors, rows, cost, when.arrival, when.deadline, due, expires, level)
 
     def submit(self, tickets: Sequence[Ticket], now: float) -> None:
-        """Queues all of them or none: raises `QueueFullError` or `DeadlineHopelessError` with the time to come back."""
+        """Queues all of them or none: raises `QueueFullError` or `DeadlineHopelessError` with the time to come back.
+
+        More tickets than the queue ever holds are an `InvalidRequestError`.
+        """
         self._check_room(tickets)
         deadline = tickets[0].deadline
-        if deadline < now + PATIENCE:
+        if deadline < now + PATIENCE or len(self._pending) >= _DEEP:
             finish = self.predict_finish(tickets, now)
             if finish > deadline:
                 raise DeadlineHopelessError(
@@ -84,6 +89,9 @@ class Batcher:
                     f"{1000 * (finish - now):.0f} ms",
                     finish - deadline,
                 )
+        self._queue(tickets)
+
+    def _queue(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
             insort(self._pending, ticket, key=_by_due)
 
@@ -94,6 +102,10 @@ class Batcher:
         bound = self._policy(level).max_queue_size
         waiting = sum(ticket.level == level for ticket in self._pending) if bound else 0
         most = min(bound or self.max_queue, self.max_queue)
+        if len(tickets) > most:
+            raise InvalidRequestError(
+                f"the request has {len(tickets)} parts, the queue holds {most}; send them in several requests"
+            )
         over = max(len(self._pending) + len(tickets) - self.max_queue, waiting + len(tickets) - bound if bound else 0)
         if over > 0:
             raise QueueFullError(
@@ -123,12 +135,15 @@ class Batcher:
         expired = self._expire(now)
         if not self._pending:
             return Taken(expired=expired)
-        batch = self.composer.compose(self._pending, self.cost, now)
+        try:
+            batch = self.composer.compose(self._pending, self.cost, now)
+        except Exception:
+            self._queue(expired)  # or nobody would ever tell them
+            raise
         again = self._wait_until(batch, now)
         if again is not None:
             return Taken(again=again, expired=expired)
-        chosen = set(map(id, batch.tickets))
-        self._pending = [ticket for ticket in self._pending if id(ticket) not in chosen]
+        self._remove(batch.tickets)
         self._running[instance] = now + self.cost.predict(batch.shape)
         self._taken += 1
         return Taken(batch, expired=expired, number=self._taken - 1)
@@ -138,6 +153,24 @@ class Batcher:
         self._running.pop(instance, None)
         if seconds is not None:
             self.cost.record(batch.shape, seconds)
+
+    def blame(self, now: float) -> list[Ticket]:
+        """Takes out what made `take` raise: the tickets of which no batch can be made even alone, else all."""
+        guilty = [ticket for ticket in self._pending if not self._composes(ticket, now)] or self._pending
+        self._remove(guilty)
+        return guilty
+
+    def _composes(self, ticket: Ticket, now: float) -> bool:
+        try:
+            self._doomed(ticket, now)
+            self.composer.compose([ticket], self.cost, now)
+        except Exception:
+            return False
+        return True
+
+    def _remove(self, tickets: Sequence[Ticket]) -> None:
+        out = set(map(id, tickets))
+        self._pending = [ticket for ticket in self._pending if id(ticket) not in out]
 
     def close(self) -> list[Ticket]:
         """Empties the queue; returns what waited."""
@@ -150,7 +183,7 @@ class Batcher:
     def _expire(self, now: float) -> list[Ticket]:
         expired = [ticket for ticket in self._pending if ticket.expires <= now or self._doomed(ticket, now)]
         if expired:
-            self._pending = [ticket for ticket in self._pending if ticket not in expired]
+            self._remove(expired)
         late = [ticket for ticket in self._pending if self._delayed(ticket, now)]
         for ticket in late:
             ticket.due += _DELAYED
@@ -168,7 +201,8 @@ class Batcher:
         return (
             bool(timeout)
             and policy.timeout_action == "DELAY"
-            and ticket.arrival + timeout < now < ticket.due + _DELAYED / 2
+            and ticket.arrival + timeout < now
+            and ticket.due < now + _DELAYED / 2
         )
 
     def _wait_until(self, batch: Composition, now: float) -> float | None:
@@ -185,7 +219,7 @@ class Batcher:
         levels = self.settings.priority_levels
         if not levels:
             return 1
-        return priority or self.settings.default_priority_level
+        return priority if 0 < priority <= levels else self.settings.default_priority_level
 
     def _policy(self, level: int) -> QueuePolicy:
         return self.settings.priority_queue_policies.get(level, self.settings.default_queue_policy)

@@ -41,14 +41,17 @@ class Composer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SingleComposer:
-    """One request a batch: models without a batch dimension, or without dynamic batching."""
+    """One request a batch: models without a batch dimension (`max_rows` 0), or without dynamic batching."""
+
+    max_rows: int = 0
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
         return self.arrange(waiting[:1])
 
     def arrange(self, tickets: Sequence[Ticket]) -> Composition:
         (ticket,) = tickets
-        return Composition(tickets, Single(ticket.rows), self.alone(ticket))
+        layout = Stacked((ticket.rows,)) if self.max_rows else Single(ticket.rows)
+        return Composition(tickets, layout, self.alone(ticket))
 
     def shapes(self) -> Sequence[Shape]:
         return (Shape(1),)
@@ -80,7 +83,7 @@ class StackComposer:
         return self.arrange(self._cut(chosen, rows))
 
     def _alike(self, ticket: Ticket) -> Mapping[str, tuple[int, ...]]:
-        return {name: array.shape[1:] for name, array in ticket.tensors.items() if name not in self.ragged}
+        return {name: () if name in self.ragged else array.shape[1:] for name, array in ticket.tensors.items()}
 
     def _cut(self, chosen: list[Ticket], rows: int) -> list[Ticket]:
         size = max((p for p in self.preferred if p <= rows), default=rows)

@@ -14,10 +14,10 @@ class CoreBudget:
         self._queue: deque[tuple[int, Event]] = deque()
 
     def acquire(self, threads: int) -> None:
-        """Blocks until `threads` cores (at most all of them) are this caller's."""
+        """Blocks until `threads` cores (at most all of them) are this caller's; 0 waits for nobody."""
         wanted = min(threads, self._cores)
         with self._lock:
-            if not self._queue and wanted <= self._free:
+            if not wanted or (not self._queue and wanted <= self._free):
                 self._free -= wanted
                 return
             turn = Event()

@@ -21,6 +21,12 @@ class Shape:
         return (1.0, float(self.slots), float(self.rows * self.width**2) if self.width > 1 else 0.0)
 
 
+_MOST_SHAPES = 4096
+"""Shapes with a mean of their own; the oldest goes first, for callers choose the widths of padded batches."""
+_SURPRISE = 2.0
+"""One batch counts at most this many times its shape's mean: a stall of the machine must not refuse what follows."""
+
+
 class CostModel:
     """Seconds of a batch by its shape. Not thread-safe; the replica's lock guards it.
 
@@ -40,7 +46,11 @@ class CostModel:
     def record(self, shape: Shape, seconds: float) -> None:
         """Learns from one batch; each counts by its relative error, so short batches weigh as much as long ones."""
         mean = self._seen.get(shape)
+        if mean:
+            seconds = min(seconds, _SURPRISE * mean)
         self._seen[shape] = seconds if mean is None else mean + self._memory * (seconds - mean)
+        if len(self._seen) > _MOST_SHAPES:
+            del self._seen[next(iter(self._seen))]
         scale = 1.0 / max(seconds, 1e-6)
         features = [f * scale for f in shape.features]
         for i, left in enumerate(features):

@@ -13,14 +13,18 @@ from service.batching.ticket import Ticket
 class PadComposer:
     """Requests padded to the longest of the batch. Lengths are kept alike where that raises the rate of useful cost.
 
-    `values`: the filler of each padded input; a ticket's length is the second dimension of the first of them.
+    `values`: the filler of each padded input; a ticket's length is the largest second dimension of them.
+    `sequences`: outputs as long as the inputs. Requests with other inputs or other fixed dimensions are never mixed.
     """
 
     max_rows: int
     values: Mapping[str, int]
+    sequences: frozenset[str] = frozenset()
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
-        near = sorted(waiting[: 4 * self.max_rows], key=self._length)
+        wanted = self._alike(waiting[0])
+        alike = [ticket for ticket in waiting[: 4 * self.max_rows] if self._alike(ticket) == wanted]
+        near = sorted(alike, key=self._length)
         low = high = next(index for index, ticket in enumerate(near) if ticket is waiting[0])
         best, best_rate = near[low : high + 1], self._rate(near[low : high + 1], cost)
         while low > 0 or high < len(near) - 1:
@@ -33,8 +37,11 @@ class PadComposer:
                 best, best_rate = group, rate
         return self.arrange(best)
 
+    def _alike(self, ticket: Ticket) -> Mapping[str, tuple[int, ...]]:
+        return {name: array.shape[2 if name in self.values else 1 :] for name, array in ticket.tensors.items()}
+
     def _length(self, ticket: Ticket) -> int:
-        return int(ticket.tensors[next(iter(self.values))].shape[1])
+        return max((array.shape[1] for name, array in ticket.tensors.items() if name in self.values), default=0)
 
     def _rate(self, tickets: Sequence[Ticket], cost: CostModel) -> float:
         shape = self._shape(tickets)
@@ -45,7 +52,8 @@ class PadComposer:
 
     def arrange(self, tickets: Sequence[Ticket]) -> Composition:
         shape = self._shape(tickets)
-        layout = Padded(tuple(ticket.rows for ticket in tickets), shape.width, self.values)
+        lengths = tuple(self._length(ticket) for ticket in tickets)
+        layout = Padded(tuple(ticket.rows for ticket in tickets), shape.width, self.values, lengths, self.sequences)
         return Composition(tickets, layout, shape)
 
     def shapes(self) -> Sequence[Shape]:

@@ -1,7 +1,9 @@
 """A model's engine instances on this machine behind one queue: threads pull batches, the event loop settles callers."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -12,13 +14,22 @@ import numpy as np
 from engines.base import Engine
 from engines.tensor import Array
 from service.batching.batcher import Batcher, Taken, When
+from service.batching.compose import Composition
 from service.batching.cores import CoreBudget
 from service.batching.owner import OwnedEngine
 from service.batching.record import BatchRecord
 from service.batching.ticket import Answer, Ticket, Waiting
-from service.batching.worker import Clock, Executed, Worker
-from service.errors import DeadlineExceededError, ModelUnavailableError
+from service.batching.worker import Clock, Executed, Worker, not_composed
+from service.errors import (
+    BatchyardError,
+    DeadlineExceededError,
+    EngineFailedError,
+    InvalidRequestError,
+    ModelUnavailableError,
+)
 from service.types import InferResponse, Job, Timing
+
+LOGGER = logging.getLogger("batchyard.batching")
 
 _FAR = 1e6
 """Seconds: what a timer takes for a deadline that never comes."""
@@ -62,6 +73,7 @@ class LocalReplica:
         self._closed = False
         self._settled = 0
         self._early: dict[int, Executed] = {}
+        self._held: dict[int, Composition] = {}
         self._loop = asyncio.get_running_loop()
         self._owners = [owned.owner for owned in engines]
         for number, owned in enumerate(engines):
@@ -120,8 +132,9 @@ class LocalReplica:
             executed = worker.execute(taken.batch)
             self._cores.release(self.identity.threads)
             with self._lock:
+                del self._held[number]
                 self._batcher.finished(number, taken.batch, None if executed.failed else executed.seconds)
-            self._loop.call_soon_threadsafe(self._finished, taken.number, executed)
+            self._tell(self._finished, taken.number, executed)
         engine.close()
 
     def _next(self, number: int) -> Taken:
@@ -129,19 +142,35 @@ class LocalReplica:
         while True:
             self._cores.acquire(self.identity.threads)
             with self._lock:
-                taken = self._batcher.take(number, self._clock())
-                if taken.batch is None and self._closed:
-                    break
-                if taken.batch is None:
+                taken = self._take(number)
+                ends = taken.batch is None and taken.again is None and self._closed
+                if taken.batch is not None:
+                    self._held[number] = taken.batch
+                elif not ends:
                     self._idle.append(number)
             if taken.expired:
-                self._loop.call_soon_threadsafe(_expire, taken.expired)
+                self._tell(_fail, taken.expired, DeadlineExceededError, "the deadline passed in the queue")
             if taken.batch is not None:
                 return taken
             self._cores.release(self.identity.threads)
+            if ends:
+                return taken
             self._sleep(number, taken.again)
-        self._cores.release(self.identity.threads)
-        return taken
+
+    def _take(self, number: int) -> Taken:
+        """The next batch. A request that cannot be composed fails alone: the thread goes on."""
+        now = self._clock()
+        try:
+            return self._batcher.take(number, now)
+        except Exception as error:
+            LOGGER.exception("composing a batch of %s failed", self.name)
+            self._tell(_fail, self._batcher.blame(now), EngineFailedError, not_composed(error))
+            return Taken(again=now)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        """Has the event loop call; where it is closed, nobody waits any more."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _sleep(self, number: int, until: float | None) -> None:
         """Waits to be woken by a submit, which takes the instance out of `_idle`, or until the time is there."""
@@ -187,19 +216,20 @@ class LocalReplica:
 
     async def close(self, grace: float) -> None:
         """Refuses new work, answers what waits for at most `grace` seconds, fails the rest, frees the engines."""
+        ends = self._clock() + grace
         with self._lock:
             self._closed = True
             self._idle.clear()
             for wake in self._wakes:
                 wake.put(None)
-        await asyncio.to_thread(self._join, grace)
+        await asyncio.to_thread(self._join, ends)
         with self._lock:
-            left = self._batcher.close()
-        for ticket in left:
-            ticket.waiting.fail(ModelUnavailableError(f"model {self.name} was unloaded before the answer was there"))
+            left = [*self._batcher.close(), *(ticket for batch in self._held.values() for ticket in batch.tickets)]
+        _fail(left, ModelUnavailableError, f"model {self.name} was unloaded before the answer was there")
+        for number in sorted(self._early):
+            self._settle(self._early.pop(number))
 
-    def _join(self, grace: float) -> None:
-        ends = self._clock() + grace
+    def _join(self, ends: float) -> None:
         for owner in self._owners:
             owner.join(max(0.0, ends - self._clock()))
 
@@ -208,16 +238,19 @@ def _too_late(waiting: Waiting, seconds: float) -> None:
     waiting.fail(DeadlineExceededError(f"the deadline of {1000 * seconds:.0f} ms passed before the answer was there"))
 
 
-def _expire(tickets: Sequence[Ticket]) -> None:
+def _fail(tickets: Sequence[Ticket], kind: type[BatchyardError], message: str) -> None:
     for ticket in tickets:
-        ticket.waiting.fail(DeadlineExceededError("the deadline passed in the queue"))
+        ticket.waiting.fail(kind(message))
 
 
 def _join(answers: Sequence[Answer]) -> dict[str, Array]:
     first = answers[0].outputs
     if len(answers) == 1:
         return first
-    return {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in first}
+    try:
+        return {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in first}
+    except ValueError as error:
+        raise InvalidRequestError(f"the answers make no one tensor, send each text alone: {error}") from None
 
 
 def _timing(answers: Sequence[Answer]) -> Timing:

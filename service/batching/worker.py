@@ -1,6 +1,6 @@
 """Runs one composed batch on one engine, so that every ticket ends with an answer or with its own error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engines.base import Engine
@@ -68,8 +68,20 @@ class Worker:
         for tickets in (batch.tickets[:half], batch.tickets[half:]):
             waited_for = [ticket for ticket in tickets if not ticket.gone]
             if waited_for:
-                results += self.execute(self.composer.arrange(waited_for)).results
+                results += self._again(waited_for)
         return results
+
+    def _again(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Result]]:
+        try:
+            batch = self.composer.arrange(tickets)
+        except Exception as error:
+            return [(ticket, EngineFailedError(not_composed(error))) for ticket in tickets]
+        return self.execute(batch).results
+
+
+def not_composed(error: Exception) -> str:
+    """What a caller is told whose request the composer failed on."""
+    return f"no batch could be made of this request: {type(error).__name__}: {error}"
 
 
 def _in_our_words(error: EngineError) -> BatchyardError:

@@ -9,7 +9,8 @@ class Replica(Protocol):
     """One thing that can answer a checked job."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Model and version, `model:version`."""
 
     @property
     def load(self) -> float:

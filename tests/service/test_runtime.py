@@ -1,5 +1,6 @@
 """Repositories opened for real: models, routes, ensembles, and what cannot be opened."""
 
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -163,3 +164,21 @@ async def test_a_route_leaves_out_a_variant_of_another_signature(tmp_path: Path,
     write("second", IDENTITY.format(dims=3))
     async with opened(tmp_path, Route("both", ("first", "second"), ordered)) as gateway:
         assert gateway.model("both").variants == ("first",)
+
+
+async def test_a_name_that_is_no_model_stops_the_start(tmp_path: Path, write: Write) -> None:
+    write("first", IDENTITY.format(dims=2))
+    with pytest.raises(ModelLoadError, match="setting models names 'frist'; the model repository has first"):
+        async with opened(tmp_path, names=("frist",)):
+            pass
+
+
+async def test_a_failure_is_counted_where_its_answer_would_have_been(tmp_path: Path, write: Write) -> None:
+    write("first", IDENTITY.format(dims=2) + "version_policy { all { } }", "1", "3")
+    async with opened(tmp_path, Route("both", ("first",), ordered)) as gateway:
+        for model, version in (("first", "1"), ("both", "")):
+            with pytest.raises(InvalidRequestError):
+                await gateway.infer(request(model, "WRONG", version))
+        body = gateway._metrics.exposition()[0].decode()
+        failures = re.findall(r'request_failure{model="(\w+)",version="(\d)",reason="OTHER"} (\d)', body)
+        assert failures == [("first", "1", "1"), ("first", "3", "1")]

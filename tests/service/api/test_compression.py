@@ -53,3 +53,10 @@ def test_gzip_members(http: httpx.Client) -> None:
     content = gzip.compress(whole[:20]) + gzip.compress(whole[20:])
     answer = http.post("/v2/models/identity/infer", content=content, headers={"content-encoding": "gzip"})
     assert answer.json()["outputs"][0]["data"] == [0.5] * 5
+
+
+def test_members_are_counted(http: httpx.Client) -> None:
+    content = gzip.compress(body(5)) + gzip.compress(b"") * 5000
+    answer = http.post("/v2/models/identity/infer", content=content, headers={"content-encoding": "gzip"})
+    assert answer.status_code == 400
+    assert "more than 4096 members" in answer.json()["error"]

@@ -48,6 +48,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("UINT8 -1", typed("UINT8", -1), "UINT8"),
     ("INT32 2^31", typed("INT32", 2**31), "INT32"),
     ("INT64 2^63", typed("INT64", 2**63), "INT64"),
+    ("timeout 10^400", {"inputs": [tensor()], "parameters": {"timeout": 10**400}}, "'timeout' is too large"),
     ("UINT64 2^64", typed("UINT64", 2**64), "out of the range of datatype UINT64"),
     ("INT32 1.5", typed("INT32", 1.5), "Expected `int`, got `float`"),
     ("INT32 true", typed("INT32", True), "Expected `int`, got `bool`"),

@@ -4,11 +4,12 @@ import pytest
 
 from engines.model_config import DynamicBatching, Packing, QueuePolicy
 from service.batching.batcher import AGING, PATIENCE, Batcher
+from service.batching.compose import SingleComposer
 from service.batching.cost import CostModel, Shape
 from service.batching.pack import PackComposer
 from service.batching.ticket import Ticket
-from service.errors import DeadlineHopelessError, QueueFullError
-from tests.service.batching.conftest import Submit
+from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
+from tests.service.batching.conftest import Submit, make_tickets
 
 PACKING = Packing((16, 32, 64), 128)
 
@@ -111,6 +112,13 @@ def test_a_hopeless_deadline_is_refused_at_once(submit: Submit) -> None:
     assert refused.value.retry_after == pytest.approx(finish - 0.175)
 
 
+def test_a_deep_queue_refuses_deadlines_of_seconds_too(submit: Submit) -> None:
+    batcher = make(max_queue=1000)
+    submit(batcher, [64] * 300, deadline=30.0)
+    with pytest.raises(DeadlineHopelessError):
+        submit(batcher, [64], deadline=1.5)
+
+
 def test_an_urgent_ticket_is_not_refused_for_those_behind_it(submit: Submit) -> None:
     batcher = make()
     submit(batcher, [64] * 20, deadline=30.0)
@@ -175,3 +183,51 @@ def test_load_counts_what_runs_and_waits(submit: Submit) -> None:
     assert batcher.take(0, 0.0).batch is not None
     assert batcher.load(0.0) == pytest.approx(seconds(128))
     assert batcher.load(0.010) == pytest.approx(seconds(128) - 0.010)
+
+
+def test_delayed_tickets_keep_their_order(submit: Submit) -> None:
+    settings = DynamicBatching(default_queue_policy=QueuePolicy("DELAY", 10_000))
+    batcher = Batcher(SingleComposer(), CostModel(), 100, settings=settings)
+    (older,) = submit(batcher, [1])
+    (younger,) = submit(batcher, [1], now=0.003)
+    fresh = [submit(batcher, [1], now=now)[0] for now in (0.010, 0.012)]
+    assert [take(batcher, now) for now in (0.011, 0.014)] == [[younger], [fresh[0]]]
+    (late,) = submit(batcher, [1], now=0.015)
+    assert [take(batcher, now) for now in (0.016, 0.030, 0.031)] == [[fresh[1]], [older], [late]]
+
+
+def test_a_priority_that_is_no_level_is_the_default_as_in_triton(submit: Submit) -> None:
+    batcher = make(DynamicBatching(priority_levels=2, default_priority_level=1))
+    (odd,) = submit(batcher, [64], priority=10**400)
+    assert odd.level == 1
+
+
+def test_more_parts_than_the_queue_ever_holds_are_no_matter_of_waiting() -> None:
+    batcher = make(max_queue=3)
+    with pytest.raises(InvalidRequestError, match="4 parts, the queue holds 3"):
+        batcher.submit(make_tickets(batcher, [10] * 4), 0.0)
+
+
+def test_more_parts_than_a_level_ever_holds_are_no_matter_of_waiting() -> None:
+    batcher = make(DynamicBatching(default_queue_policy=QueuePolicy(max_queue_size=1)))
+    with pytest.raises(InvalidRequestError, match="2 parts, the queue holds 1"):
+        batcher.submit(make_tickets(batcher, [10] * 2), 0.0)
+
+
+def test_what_expires_is_not_lost_where_composing_fails(submit: Submit) -> None:
+    batcher = make()
+    (expired,) = submit(batcher, [10], deadline=2.0)
+    (odd,) = submit(batcher, [65])
+    with pytest.raises(ValueError, match="empty"):
+        batcher.take(0, 3.0)
+    assert batcher.blame(3.0) == [odd]
+    assert list(batcher.take(0, 3.0).expired) == [expired]
+
+
+def test_only_the_ticket_that_cannot_be_composed_is_to_blame(submit: Submit) -> None:
+    batcher = make()
+    fine, odd = submit(batcher, [10, 65])
+    with pytest.raises(ValueError, match="empty"):
+        batcher.predict_finish([odd], 0.0)
+    assert batcher.blame(0.0) == [odd]
+    assert take(batcher, 0.0) == [fine]

@@ -3,6 +3,7 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
+from engines.errors import InvalidOutputError
 from engines.model_config import Packing
 from service.batching.batcher import Batcher
 from service.batching.compose import SingleComposer, StackComposer
@@ -114,3 +115,51 @@ def test_padding_keeps_lengths_alike(lengths: list[int], wanted: set[int]) -> No
     batch = PadComposer(8, {"x": 0}).compose(waiting, cost, 0.0)
     assert {ticket.cost for ticket in batch.tickets} == wanted
     assert batch.shape.width == max(wanted)
+
+
+def test_an_answer_with_too_few_rows_is_refused_without_batching_too() -> None:
+    layout = SingleComposer(8).arrange([tensors((2, 3))]).layout
+    with pytest.raises(InvalidOutputError, match="wanted 2 rows"):
+        layout.split({"x": np.zeros((1, 3))})
+    assert SingleComposer().arrange([tensors((2, 3))]).layout.split({"x": np.zeros(5)})[0]["x"].shape == (5,)
+
+
+def named(**inputs: np.ndarray) -> Ticket:
+    ticket = tensors((1, 1))
+    ticket.tensors = inputs
+    return ticket
+
+
+def test_requests_with_and_without_an_optional_input_are_not_mixed() -> None:
+    x, y = np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32)
+    waiting = [named(x=x), named(x=x, y=y), named(x=x)]
+    composers = (StackComposer(8), StackComposer(8, ragged=frozenset("xy")), PadComposer(8, {"x": 0, "y": 0}))
+    cost = CostModel()
+    for rows in (1, 2, 3):
+        cost.record(Shape(rows, 3), 0.001)
+    for composer in composers:
+        assert list(composer.compose(waiting, cost, 0.0).tickets) == [waiting[0], waiting[2]]
+
+
+def test_padding_does_not_mix_what_differs_in_a_fixed_dimension() -> None:
+    waiting = [named(x=np.zeros((1, 3, 2)), y=np.zeros((1, 4))), named(x=np.zeros((1, 3, 5)), y=np.zeros((1, 4)))]
+    cost = CostModel()
+    for shape in (Shape(1, 3), Shape(2, 3), Shape(1, 4), Shape(2, 4)):
+        cost.record(shape, 0.001)
+    assert len(PadComposer(8, {"x": 0}).compose(waiting, cost, 0.0).tickets) == 1
+    assert len(PadComposer(8, {"y": 0}).compose(waiting, cost, 0.0).tickets) == 1
+
+
+def test_a_padded_input_may_be_left_out() -> None:
+    waiting = [named(y=np.zeros((1, 4), np.float32))]
+    batch = PadComposer(8, {"x": 0, "y": 0}).compose(waiting, CostModel(), 0.0)
+    assert batch.shape == Shape(1, 4)
+
+
+def test_an_answer_as_long_as_its_input_is_not_as_long_as_its_batch() -> None:
+    waiting = [tensors((2, 3)), tensors((1, 5))]
+    batch = PadComposer(8, {"x": 0}, frozenset({"out"})).arrange(waiting)
+    ran = batch.layout.collate([ticket.tensors for ticket in waiting]).inputs["x"]
+    parts = batch.layout.split({"out": ran, "pooled": ran})
+    assert [part["out"].shape for part in parts] == [(2, 3), (1, 5)]
+    assert [part["pooled"].shape for part in parts] == [(2, 5), (1, 5)]

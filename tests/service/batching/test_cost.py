@@ -33,3 +33,18 @@ def test_weights_are_never_negative() -> None:
 def test_nothing_recorded_predicts_nothing() -> None:
     assert CostModel().predict(Shape(4, 64)) == 0
     assert CostModel().best_rate([Shape(4, 64)]) == float("inf")
+
+
+def test_one_stall_does_not_refuse_what_follows() -> None:
+    model = CostModel()
+    model.record(Shape(1, 16), 0.003)
+    model.record(Shape(1, 16), 5.0)
+    assert model.predict(Shape(1, 16)) < 0.004
+
+
+def test_the_shapes_that_are_remembered_are_bounded() -> None:
+    model = CostModel()
+    for width in range(1, 10_000):
+        model.record(Shape(1, width), 0.001 * (1 + width % 2))
+    assert model.predict(Shape(1, 9_999)) == pytest.approx(0.002)
+    assert model.predict(Shape(1, 1)) not in (0.002, 0.001)
