@@ -25,6 +25,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
         "onnxruntime": Backend("engines.onnxruntime", "onnxruntime", "onnxruntime"),
         "openvino": Backend("engines.openvino", "openvino", "openvino"),
         "pytorch": Backend("engines.torch", "torch", "torch"),
+        "tensorrt": Backend("engines.tensorrt", "tensorrt", "tensorrt"),
     }
 )
 

@@ -17,6 +17,10 @@ class MissingBackendError(ModelLoadError):
     """The vendor SDK is not installed; names the package to install."""
 
 
+class MissingDeviceError(ModelLoadError):
+    """The device that the model is to run on is not there; a declared fallback may take its place."""
+
+
 class InvalidInputError(EngineError):
     """The input itself is at fault (a shape, a value, a poison row); trying again will not help."""
 

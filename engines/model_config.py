@@ -154,6 +154,7 @@ class ModelConfig:
 
     `inputs` and `outputs` describe the model file. `ensemble`: the steps in an order they can run in. `parameters`: all
     of them, `batchyard.` ones included. `threads` 0: a share of the machine; `device` "": the engine's choice.
+    `fallback`: the device to run on, with a warning, where the one asked for is not there; "" refuses the model then.
     `tolerance`: the least cosine between an answer and that of the fp32 reference.
     """
 
@@ -179,4 +180,5 @@ class ModelConfig:
     precision: Precision = "fp32"
     threads: int = 0
     device: str = ""
+    fallback: str = ""
     tolerance: float = 0.9999

@@ -5,19 +5,30 @@ says what the file holds; ONNX Runtime runs the file as it is.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engines.base import EngineOptions, Outputs
 from engines.batch import Batch
-from engines.errors import EngineError, EngineMemoryError, ExecutionError, InvalidInputError, ModelLoadError
+from engines.errors import (
+    EngineError,
+    EngineMemoryError,
+    ExecutionError,
+    InvalidInputError,
+    MissingDeviceError,
+    ModelLoadError,
+)
+from engines.fallback import with_fallback
 from engines.inputs import check_inputs
 from engines.model_config import ModelConfig
 from engines.model_files import file_inside
 from engines.model_tensors import ModelTensor, accepted, check_packed, check_tensors
 from engines.onnx_file import check_external_data
-from engines.onnx_providers import CPU, Provider, choose_providers
+from engines.onnx_providers import CPU, Provider, choose_providers, memory_of
+from engines.onnxruntime_binding import BoundSession
+from engines.onnxruntime_plugins import add_plugins
 from engines.repository import model_file
 from engines.tensor import BYTES, DATA_TYPES, Array, DataType, Signature
 from engines.warmup import warmup_batches
@@ -52,24 +63,31 @@ def open_engine(options: EngineOptions) -> "OnnxRuntimeEngine":
     if path.is_dir():
         path = file_inside(path, _DEFAULT_FILE)
     check_external_data(path)
-    providers = choose_providers(config, options.device, onnxruntime.get_available_providers())
-    session = _open(config, str(path), _session_options(options.threads), providers)
-    inputs = [_tensor(arg, required=True) for arg in session.get_inputs()]
-    inputs += [_tensor(arg, required=False) for arg in session.get_overridable_initializers()]
-    check_tensors(config, inputs, [_tensor(arg, required=True) for arg in session.get_outputs()])
-    return OnnxRuntimeEngine(config, session)
+    available = onnxruntime.get_available_providers()
+    return with_fallback(
+        config,
+        lambda: _engine(options, path, choose_providers(config, options.device, available)),
+        lambda: _engine(options, path, [(CPU, {})]),
+    )
 
 
 class OnnxRuntimeEngine:
-    """Runs `session`, which answers the tensors that `config` declares."""
+    """Runs `session`, which answers the tensors that `config` declares.
 
-    def __init__(self, config: ModelConfig, session: "onnxruntime.InferenceSession") -> None:
+    `memory`: name and number of the device memory that its tensors are bound to, None for the host's.
+    """
+
+    def __init__(
+        self, config: ModelConfig, session: "onnxruntime.InferenceSession", memory: tuple[str, int] | None = None
+    ) -> None:
         self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
         self._accepted = accepted(config)
         self._config = config
         self._session: onnxruntime.InferenceSession | None = session
         self._outputs = [spec.name for spec in config.outputs]
         self._texts = [spec.name for spec in config.inputs if spec.datatype is BYTES]
+        has_text = any(spec.datatype is BYTES for spec in (*config.inputs, *config.outputs))
+        self._bound = None if memory is None or has_text else BoundSession(session, *memory, self._outputs)
 
     def warm_up(self) -> None:
         """Runs every shape of a packed model once, else the samples of `model_warmup`, else a row of zeros."""
@@ -85,14 +103,24 @@ class OnnxRuntimeEngine:
             check_packed(batch)
         feed = {**batch.inputs, **{name: _to_str(name, batch.inputs[name]) for name in self._texts}}
         try:
-            found: list[Any] = self._session.run(self._outputs, feed)
+            found: list[Any] = self._bound.run(feed) if self._bound else self._session.run(self._outputs, feed)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise _run_error(error) from error
         return {name: _from_str(array) for name, array in zip(self._outputs, found, strict=True)}
 
     def close(self) -> None:
         """Frees the session."""
+        self._bound = None
         self._session = None
+
+
+def _engine(options: EngineOptions, path: Path, providers: Sequence[Provider]) -> OnnxRuntimeEngine:
+    config = options.config
+    session = _open(config, str(path), _session_options(options.threads), providers)
+    inputs = [_tensor(arg, required=True) for arg in session.get_inputs()]
+    inputs += [_tensor(arg, required=False) for arg in session.get_overridable_initializers()]
+    check_tensors(config, inputs, [_tensor(arg, required=True) for arg in session.get_outputs()])
+    return OnnxRuntimeEngine(config, session, memory_of(providers))
 
 
 def _session_options(threads: int) -> "onnxruntime.SessionOptions":
@@ -103,6 +131,8 @@ def _session_options(threads: int) -> "onnxruntime.SessionOptions":
     chosen.inter_op_num_threads = 1
     chosen.log_severity_level = _FATAL
     chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Where the processor has no VNNI the quick INT8 products would overflow; elsewhere this changes nothing.
+    chosen.add_session_config_entry("session.x64quantprecision", "1")
     return chosen
 
 
@@ -113,14 +143,21 @@ def _open(
 
     names = [name for name, _ in providers]
     disabled = _SLOW_ON_CPU if names == [CPU] else ()
+    with_plugins = add_plugins(config, options, providers)
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=providers, disabled_optimizers=disabled)
+        if with_plugins:
+            session = onnxruntime.InferenceSession(path, options)
+        else:
+            session = onnxruntime.InferenceSession(path, options, providers=providers, disabled_optimizers=disabled)
     except Exception as error:  # as in run
         raise ModelLoadError(f"model {config.name!r}: ONNX Runtime cannot open {path}: {_line(error)}") from error
     opened = session.get_providers()
     for name in names:
         if name not in opened:
-            raise ModelLoadError(f"model {config.name!r}: {name} failed to start; only {', '.join(opened)} did")
+            raise MissingDeviceError(
+                f"model {config.name!r}: {name} failed to start; only {', '.join(opened)} did; install its driver and "
+                "libraries, or set batchyard.device"
+            )
     return session
 
 

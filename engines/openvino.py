@@ -4,7 +4,7 @@ The device is `batchyard.device`, else the GPU of the instance group, else the C
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,32 @@ import numpy as np
 from engines.base import EngineOptions, Outputs
 from engines.batch import Batch
 from engines.errors import EngineError, EngineMemoryError, ExecutionError, InvalidInputError, ModelLoadError
+from engines.fallback import with_fallback
 from engines.inputs import check_inputs
 from engines.model_config import ModelConfig
 from engines.model_files import file_inside
 from engines.model_tensors import accepted, check_packed, check_tensors
 from engines.onnx_file import check_external_data
 from engines.openvino_import import import_openvino
-from engines.openvino_model import Shape, choose_device, compile_settings, model_tensor, static_shapes, table_sizes
+from engines.openvino_model import (
+    Shape,
+    choose_device,
+    compile_settings,
+    lone_settings,
+    model_tensor,
+    needs_fixed_shapes,
+    packed_shapes,
+    static_shapes,
+    table_sizes,
+)
 from engines.repository import model_file
 from engines.tensor import BYTES, Array, Signature
 from engines.warmup import warmup_batches
 
 if TYPE_CHECKING:
     import openvino
+
+Requests = Mapping[Shape | None, "openvino.InferRequest"]
 
 _IR, _ONNX = "model.xml", "model.onnx"
 _NO_MEMORY = re.compile(r"out of memory|bad_alloc|bad allocation|OUT_OF_\w*MEMORY|exceed\w* .*memory", re.IGNORECASE)
@@ -42,7 +55,7 @@ def open_engine(options: EngineOptions) -> "OpenVinoEngine":
     openvino = import_openvino()
     config = options.config
     core = openvino.Core()
-    device = choose_device(config, options.device, core.available_devices)
+    device = with_fallback(config, lambda: choose_device(config, options.device, core.available_devices), lambda: "CPU")
     _refuse_text(config)
     path = _model_path(options)
     try:
@@ -50,35 +63,53 @@ def open_engine(options: EngineOptions) -> "OpenVinoEngine":
     except RuntimeError as error:
         raise ModelLoadError(f"model {config.name!r}: OpenVINO cannot read {path}: {_line(error)}") from error
     check_tensors(config, [model_tensor(port) for port in model.inputs], [model_tensor(port) for port in model.outputs])
-    shapes = static_shapes(config, path) if device == "CPU" else []
-    settings = compile_settings(config.precision, device, options.threads)
-    lone = compile_settings(config.precision, device, max(options.threads, options.lone_threads))
     try:
-        request = _request(core, model, device, settings)
-        static = {shape: _request(core, _fixed(model, shape), device, lone) for shape in shapes}
+        requests = _requests(core, model, device, options, path)
     except RuntimeError as error:
         raise ModelLoadError(f"model {config.name!r}: OpenVINO cannot open it on {device}: {_line(error)}") from error
-    return OpenVinoEngine(config, request, static, table_sizes(model))
+    return OpenVinoEngine(config, requests, table_sizes(model))
+
+
+def _requests(
+    core: "openvino.Core", model: "openvino.Model", device: str, options: EngineOptions, path: Path
+) -> Requests:
+    config = options.config
+    settings = compile_settings(config.precision, device, options.threads)
+    if needs_fixed_shapes(device):
+        fixed = packed_shapes(config)
+        if not fixed and model.is_dynamic():
+            raise ModelLoadError(
+                f"model {config.name!r}: {device} takes fixed shapes only, the model has open ones; export it with "
+                "fixed shapes and max_batch_size 1, or as a packed model"
+            )
+        return fixed_requests(core, model, device, settings, fixed) or {None: _request(core, model, device, settings)}
+    lone = lone_settings(config.precision, max(options.threads, options.lone_threads))
+    shapes = static_shapes(config, path) if device == "CPU" else []
+    return {None: _request(core, model, device, settings), **fixed_requests(core, model, device, lone, shapes)}
+
+
+def fixed_requests(
+    core: "openvino.Core",
+    model: "openvino.Model",
+    device: str,
+    settings: Mapping[str, Any],
+    shapes: Sequence[Shape],
+) -> Requests:
+    """The model compiled for each of `shapes`, which all its inputs have."""
+    return {shape: _request(core, _fixed(model, shape), device, settings) for shape in shapes}
 
 
 class OpenVinoEngine:
-    """Runs `request`, or one of `static` for a batch of that very shape.
+    """Runs the one of `requests` for a batch's very shape, else the one for any shape, under None.
 
     `limits`: input name -> the size of the table that its values look up; OpenVINO would read beyond it.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        request: "openvino.InferRequest",
-        static: Mapping[Shape, "openvino.InferRequest"],
-        limits: Mapping[str, int],
-    ) -> None:
+    def __init__(self, config: ModelConfig, requests: Requests, limits: Mapping[str, int]) -> None:
         self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
         self._accepted = accepted(config)
         self._config = config
-        self._request: openvino.InferRequest | None = request
-        self._static = static
+        self._requests = requests
         self._limits = limits
 
     def warm_up(self) -> None:
@@ -88,15 +119,13 @@ class OpenVinoEngine:
 
     def run(self, batch: Batch) -> Outputs:
         """The declared outputs, owned by the caller; raises `InvalidInputError` for inputs that the model refuses."""
-        if self._request is None:
+        if not self._requests:
             raise EngineError("the engine is closed")
         check_inputs(batch, self._accepted)
         if self._config.packing is not None:
             check_packed(batch)
         self._check_limits(batch.inputs)
-        request = self._request
-        if self._static:
-            request = self._static.get(next(iter(batch.inputs.values())).shape, request)
+        request = self._request(next(iter(batch.inputs.values())).shape)
         lent = {name: _lendable(array) for name, array in batch.inputs.items()}  # alive until the run is over
         tensor = import_openvino().Tensor
         try:
@@ -110,8 +139,14 @@ class OpenVinoEngine:
 
     def close(self) -> None:
         """Frees the compiled model."""
-        self._request = None
-        self._static = {}
+        self._requests = {}
+
+    def _request(self, shape: Shape) -> "openvino.InferRequest":
+        request = self._requests.get(shape) or self._requests.get(None)
+        if request is None:
+            known = ", ".join(str(list(one)) for one in self._requests if one is not None)
+            raise InvalidInputError(f"the inputs have shape {list(shape)}, the model is compiled for {known}")
+        return request
 
     def _check_limits(self, inputs: Mapping[str, Array]) -> None:
         for name, limit in self._limits.items():

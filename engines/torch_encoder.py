@@ -1,6 +1,6 @@
 """A packed text encoder of the BERT family in torch. See `engines.batch.Packed` for its inputs and output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -119,12 +119,19 @@ class PackedEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
         """INT64 [rows, width] each; returns FP32 [rows, width // 4, hidden]."""
+        for hidden in self.states(input_ids, position_ids, segment_ids):
+            last = hidden
+        return self.pooled(last.float(), position_ids, segment_ids)
+
+    def states(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Iterator[Tensor]:
+        """The hidden state [rows, width, hidden] below the first layer, then the one above each layer."""
         hidden = functional.embedding(input_ids, self.words) + functional.embedding(position_ids, self.positions)
         hidden = self.norm(hidden)
+        yield hidden
         mask = (segment_ids[:, :, None] == segment_ids[:, None, :]).unsqueeze(1)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self._pooled(hidden.float(), position_ids, segment_ids)
+            yield hidden
 
     @torch.inference_mode()
     def encode(self, arrays: Sequence[Array], threads: int) -> Array:
@@ -144,7 +151,8 @@ class PackedEncoder(nn.Module):
                 raise EngineMemoryError(f"torch ran out of memory on {device}: {reason}") from error
             raise ExecutionError(f"torch failed on {device}: {reason}") from error
 
-    def _pooled(self, hidden: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
+    def pooled(self, hidden: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
+        """FP32 [rows, width // 4, hidden] of the last hidden state, FP32."""
         segments = max(1, segment_ids.shape[1] // _TOKENS_PER_SEGMENT)
         numbers = torch.arange(segments, device=segment_ids.device)
         members = segment_ids[:, None, :] == numbers[:, None]

@@ -27,8 +27,9 @@ examples:
   batchyard build                    make the model files of ./model_repository (once, a minute or two)
   batchyard serve                    serve them on http://127.0.0.1:8000; the last line says "ready"
   batchyard serve --help             every setting, its default and its environment variable
-  batchyard build --from ./my-encoder --name my_encoder
+  batchyard build my_encoder --from ./my-encoder
                                      add any Hugging Face encoder folder as a model
+  batchyard report minilm            accuracy, speed and size of a family's models
 """
 
 SERVE = """\
@@ -51,10 +52,31 @@ BUILD = """\
 Writes the models' files under ./model_repository; what is there already and unchanged is left alone.
 The weights come from installed packages or from your folder, nothing is fetched from a model hub.
 
+NAME is a family (minilm: the models minilm_onnx, minilm_openvino ...) or one model of it (minilm_onnx_int8).
+Each model is compared with the fp32 original before it takes its place. It fails, and what was there stays, where
+its least cosine is below its tolerance (batchyard.tolerance in config.pbtxt), or where it loses more than --max-drop
+points: of accuracy where --check has labels, else of equal labels where the repository has a head for the family,
+else of mean cosine times 100. The figures go to manifest.json; batchyard report NAME shows them.
+
+engines and their precisions:
+  onnxruntime  fp32, int8
+  openvino     fp32, bf16, fp16, int8
+  torch        fp32, bf16, fp16, int8
+  tensorrt     fp16, fp32, bf16
+
 examples:
-  batchyard build                                        all shipped models
-  batchyard build minilm_onnx intent                     only these
-  batchyard build --from ./my-encoder --name my_encoder  your own encoder (config.json, *.safetensors, tokenizer.json)
+  batchyard build                                   all shipped models
+  batchyard build minilm_onnx minilm_openvino_bf16  these
+  batchyard build minilm --precision int8 --calibration messages.txt --check labelled.csv --max-drop 0.5
+                                                    int8 on every engine, learnt from your texts
+  batchyard build my_encoder --from ./my-encoder    your own encoder (config.json, *.safetensors, tokenizer.json)
+"""
+
+REPORT = """\
+Prints what batchyard build measured of every model of a family, and writes a page with plots to ./build/report/.
+
+example:
+  batchyard report minilm
 """
 
 
@@ -88,14 +110,52 @@ def command_line() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, metavar="FILE", help=f"settings file [{CONFIG_VARIABLE}]")
     for name in Settings.model_fields:
         _add_setting(serve, name)
-    build = commands.add_parser("build", help="make the model files", epilog=BUILD)
-    build.set_defaults(run=_build, options=["--from", "--name", "--engines", "--model-repository"])
-    build.add_argument("names", nargs="*", metavar="NAME", help="models to build; none named: all that are shipped")
-    build.add_argument("--from", dest="source", type=Path, metavar="DIR", help="a Hugging Face encoder folder")
-    build.add_argument("--name", help="what to call it: models NAME_onnx, NAME_openvino ...")
-    build.add_argument("--engines", default="", metavar="A,B", help="of onnxruntime, openvino, pytorch, pytorch_int8")
-    build.add_argument("--model-repository", type=Path, metavar="DIR", help="where to [that of the settings]")
+    _add_build(commands)
+    _add_report(commands)
+    _add_distill(commands)
     return parser
+
+
+def _add_build(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    build = commands.add_parser("build", help="make the model files", epilog=BUILD)
+    flags = ["--from", "--engines", "--precision", "--calibration", "--check", "--max-drop", "--model-repository"]
+    build.set_defaults(run=_build, options=flags)
+    build.add_argument("names", nargs="*", metavar="NAME", help="families or models; none named: all that are shipped")
+    build.add_argument("--from", dest="source", type=Path, metavar="DIR", help="a Hugging Face encoder folder")
+    build.add_argument("--engines", type=_listed, default=(), metavar="A,B", help="of those below")
+    build.add_argument("--precision", type=_listed, default=(), metavar="A,B", help="of fp32, bf16, fp16, int8 [fp32]")
+    build.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="texts that int8 learns its scales from: .txt, one a line, or .csv with a column text [made-up messages]",
+    )
+    build.add_argument(
+        "--check",
+        type=Path,
+        metavar="FILE",
+        help="texts to compare on, likewise; with a column category, accuracy too [texts left out of calibration]",
+    )
+    build.add_argument("--max-drop", type=float, metavar="X", help="the most points that a model may lose [no bound]")
+    build.add_argument("--model-repository", type=Path, metavar="DIR", help="where to [that of the settings]")
+
+
+def _add_report(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    report = commands.add_parser("report", help="show how good and fast the built models are", epilog=REPORT)
+    report.set_defaults(run=_report, options=["--model-repository"])
+    report.add_argument("family", metavar="NAME", help="a family, such as minilm")
+    report.add_argument("--model-repository", type=Path, metavar="DIR", help="where they are [that of the settings]")
+
+
+def _add_distill(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    from engines.build import distill_command
+
+    distill = commands.add_parser("distill", help="teach an encoder of fewer layers", epilog=distill_command.HELP)
+    distill.set_defaults(run=_distill, options=distill_command.add_arguments(distill))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
@@ -132,25 +192,62 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    if (arguments.source is None) != (arguments.name is None):
-        _fail("--from and --name belong together: --from ./my-encoder --name my_encoder", 2)
-    if arguments.source and arguments.names:
-        _fail(f"--from builds one encoder, found also {arguments.names[0]!r}; name it with --name", 2)
-    repository = arguments.model_repository or _settings({}).model_repository[0]
     from rich.console import Console
 
     from engines.build import flow
+    from engines.build.errors import WrongRequestError
+    from engines.build.request import Request
     from engines.errors import EngineError
 
-    console = Console()
+    request = Request(
+        arguments.names,
+        arguments.source,
+        arguments.engines,
+        arguments.precision,
+        arguments.calibration,
+        arguments.check,
+        arguments.max_drop,
+    )
     try:
-        if arguments.source:
-            engines = [name.strip() for name in arguments.engines.split(",") if name.strip()]
-            flow.build_encoder(arguments.source, arguments.name, engines, repository, console)
-        else:
-            flow.build_shipped(arguments.names, repository, console)
+        flow.build(request, _repository(arguments), Console())
+    except WrongRequestError as error:
+        _fail(str(error), 2)
     except EngineError as error:
         _fail(str(error), 1)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from engines.build import report
+    from engines.errors import EngineError
+
+    try:
+        report.report(arguments.family, _repository(arguments), Console())
+    except EngineError as error:
+        _fail(str(error), 1)
+
+
+def _distill(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from engines.build.distill_command import request_of
+    from engines.errors import EngineError
+
+    try:
+        from engines.build.distill import distill
+    except ModuleNotFoundError as error:
+        _fail(f"distill needs {error.name}, which is not installed: pip install 'batchyard[torch]'", 1)
+    try:
+        distill(request_of(arguments, _repository(arguments)), Console())
+    except EngineError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from the last checkpoint", 130)
+
+
+def _repository(arguments: argparse.Namespace) -> Path:
+    return arguments.model_repository or _settings({}).model_repository[0]
 
 
 def _settings(flags: Mapping[str, object], config: Path | None = None) -> Settings:

@@ -21,6 +21,7 @@ SDK_HOMES = {
     "torch": "engines/torch",
     "tensorrt": "engines/tensorrt",
     "tensorrt_rtx_bindings": "engines/tensorrt",
+    "cuda": "engines/tensorrt",
     "transformers": "engines/torch",
 }
 WEB = ("fastapi", "starlette")

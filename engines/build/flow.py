@@ -1,136 +1,175 @@
 """`batchyard build`: makes the models of a repository from encoder weights, each once, each whole or not at all."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 from rich.console import Console
 
-from engines.build.encoder_folder import TOKENIZER, EncoderFolder, encoder_folder, shipped_folder, window_of
+from engines.build.baselines import against_chance, layer_errors
+from engines.build.corpora import Corpora, read_corpora
+from engines.build.encoder_folder import TOKENIZER, EncoderFolder, encoder_folder, shipped_folder
 from engines.build.errors import BuildError
-from engines.build.manifest import MANIFEST, Origin, digests, is_current, origin, write_manifest
+from engines.build.gate import Gate, why_not_here
+from engines.build.manifest import (
+    MANIFEST,
+    Origin,
+    describe,
+    digests,
+    is_current,
+    origin,
+    read_manifest,
+    write_manifest,
+)
+from engines.build.materials import FamilyMaterials
 from engines.build.placing import locked, place_file, place_folder, staging
-from engines.build.progress import progress_bar, say
+from engines.build.progress import Show, progress_bar, say
+from engines.build.request import Request, Target, targets_of
 from engines.build.template import config_text
-from engines.build.variants import VARIANTS, Variant
+from engines.build.variants import Variant
 from engines.errors import EngineError
-from engines.repository import CONFIG_FILE
+from engines.repository import CONFIG_FILE, read_config
 
-SHIPPED_NAME = "minilm"
-SHIPPED: Mapping[str, Variant] = MappingProxyType({f"{SHIPPED_NAME}_{v.suffix}": v for v in VARIANTS.values()})
-"""The shipped models that have files to build."""
-DEFAULT_ENGINES = ("onnxruntime", "openvino", "pytorch")
 VERSION = "1"
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LAYER_TEXTS = 32
+"""Texts on which the layers of int8 models are compared."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A model to build: its name in the repository, and how it runs."""
+class _Family:
+    """What the builds of one family's models share."""
 
-    name: str
-    variant: Variant
+    source: EncoderFolder
+    inputs: Mapping[str, str]
+    corpora: Corpora
+    materials: FamilyMaterials
+    gate: Gate
+    recheck: bool
 
 
-def build_shipped(names: Sequence[str], repository: Path, console: Console) -> None:
-    """Builds those of `names`, or all shipped models, that are missing or out of date.
+def build(request: Request, repository: Path, console: Console) -> None:
+    """Builds the models asked for that are missing or out of date; each is compared with the original first.
 
     A name of the repository that has nothing to build is said and passed over. Raises `BuildError` at the end, one
-    line, where a model could not be built; its old version is left as it was, the others are built.
+    line, where a model could not be built or is worse than declared; its old version is left as it was, the others are
+    built; `WrongRequestError` before any work. For an encoder of the user's own, prints the route for gateway.toml.
     """
-    targets = [Target(name, SHIPPED[name]) for name in names or SHIPPED if name in SHIPPED]
-    for name in names:
-        if name not in SHIPPED:
-            _check_nothing_to_build(name, repository)
-            say(console, name, "nothing to build")
+    targets, others = targets_of(request, repository)
+    for name in others:
+        say(console, name, "nothing to build")
     if targets:
-        _build_all(targets, shipped_folder(), repository, console)
+        source = encoder_folder(request.source) if request.source else shipped_folder()
+        _build_all(request, targets, source, repository, console)
+    if request.source is not None:
+        _show_route(targets, console)
 
 
-def build_encoder(source: Path, name: str, engines: Sequence[str], repository: Path, console: Console) -> None:
-    """Adds the Hugging Face encoder in `source` as models NAME_onnx, NAME_openvino and so on, one an engine.
-
-    `engines`: of `VARIANTS`, () for `DEFAULT_ENGINES`. Prints the route for gateway.toml. Raises as `build_shipped`.
-    """
-    if not _NAME.fullmatch(name):
-        raise BuildError(f"--name {name!r}: use letters, digits, '_', '-' and '.', a letter or digit first")
-    if name == SHIPPED_NAME:
-        raise BuildError(f"--name {name!r} is that of the shipped models; choose another name")
-    unknown = [engine for engine in engines if engine not in VARIANTS]
-    if unknown:
-        raise BuildError(f"--engines: {unknown[0]!r} is unknown; known are {', '.join(VARIANTS)}")
-    variants = [VARIANTS[engine] for engine in dict.fromkeys(engines or DEFAULT_ENGINES)]
-    targets = [Target(f"{name}_{variant.suffix}", variant) for variant in variants]
-    _build_all(targets, encoder_folder(source), repository, console)
+def _show_route(targets: Sequence[Target], console: Console) -> None:
     listed = ", ".join(f'"{target.name}"' for target in targets)
     console.print("To serve them under one name, add to gateway.toml:", highlight=False)
-    console.print(f"\n[routes.{name}]\nvariants = [{listed}]\n", markup=False, highlight=False, soft_wrap=True)
+    route = f"\n[routes.{targets[0].family}]\nvariants = [{listed}]\n"
+    console.print(route, markup=False, highlight=False, soft_wrap=True)
 
 
-def _check_nothing_to_build(name: str, repository: Path) -> None:
-    if not (repository / name / CONFIG_FILE).is_file():
-        raise BuildError(
-            f"unknown model {name!r}; shipped are {', '.join(SHIPPED)}"
-            " (your own encoder: batchyard build --from DIR --name NAME)"
-        )
-
-
-def _build_all(targets: Sequence[Target], source: EncoderFolder, repository: Path, console: Console) -> None:
+def _build_all(
+    request: Request, targets: Sequence[Target], source: EncoderFolder, repository: Path, console: Console
+) -> None:
     failures = []
+    corpora = read_corpora(request.calibration, request.check)
     try:
         inputs = digests(source.root, source.files)
         with locked(repository, lambda: say(console, str(repository), "waiting for another build to end")):
+            name = targets[0].family
+            materials = FamilyMaterials(name, source, inputs, repository, corpora.calibration)
+            gate = Gate(name, materials, corpora.held_out, repository, request.max_drop)
+            family = _Family(source, inputs, corpora, materials, gate, request.check is not None)
             for target in targets:
                 try:
-                    _build(target, source, inputs, repository, console)
+                    _build(target, family, repository / target.name, console)
                 except EngineError as error:
                     failures.append(f"{target.name}: {error}")
+            materials.tidy()
     except OSError as error:
         raise _disk_error(error) from error
     if failures:
         raise BuildError("; ".join(failures))
 
 
-def _build(
-    target: Target, source: EncoderFolder, inputs: Mapping[str, str], repository: Path, console: Console
-) -> None:
+def _build(target: Target, family: _Family, model: Path, console: Console) -> None:
     """Builds one model unless it is there and current."""
-    model = repository / target.name
     version = model / VERSION
-    made_from = origin(inputs, target.variant)
+    made_from = origin(family.inputs, target.variant, family.corpora.origin)
     files = (model / TOKENIZER, model / CONFIG_FILE)
-    if is_current(version, made_from) and all(file.is_file() for file in files):
-        say(console, target.name, "up to date", "dim")
-        return
-    _check_ours(model, version)
     started = time.perf_counter()
     try:
-        _make(target, source, made_from, model, console)
+        if is_current(version, made_from) and all(file.is_file() for file in files):
+            done = _check_again(target, family, model, console)
+        else:
+            _check_ours(model, version)
+            _make(target, family, made_from, model, console)
+            done = "built"
     except OSError as error:
         raise _disk_error(error) from error
-    say(console, target.name, f"built in {time.perf_counter() - started:.1f} s", "green")
+    if done:
+        say(console, target.name, f"{done} in {time.perf_counter() - started:.1f} s", "green")
+    else:
+        say(console, target.name, "up to date", "dim")
 
 
-def _make(target: Target, source: EncoderFolder, made_from: Origin, model: Path, console: Console) -> None:
+def _check_again(target: Target, family: _Family, model: Path, console: Console) -> str:
+    """Compares a model that is there with the original, if it is asked for or was not possible; says what was done."""
+    manifest = read_manifest(model / VERSION) or {}
+    figures = manifest["gate"]
+    measured = "not_measured" not in figures
+    if measured and (family.gate.is_about(figures) or not family.recheck):
+        family.gate.check(figures, read_config(model).tolerance)
+        return ""
+    if not measured and why_not_here(model):
+        return ""
+    with progress_bar(console, target.name) as show:
+        manifest["gate"] = family.gate.admit(model, show)
+    with staging(model) as folder:
+        write_manifest(folder, manifest)
+        place_file(folder / MANIFEST, model / VERSION / MANIFEST)
+    return "measured"
+
+
+def _make(target: Target, family: _Family, made_from: Origin, model: Path, console: Console) -> None:
     with staging(model) as folder, progress_bar(console, target.name) as show:
-        encoder = source.read()
-        made = folder / VERSION
-        made.mkdir()
-        target.variant.write(source, made, show)
-        write_manifest(made, made_from)
-        (folder / TOKENIZER).write_bytes(source.tokenizer.read_bytes())
-        config = config_text(target.name, target.variant, encoder.hidden, window_of(source, len(encoder.positions)))
-        (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+        materials = family.materials
+        staged = folder / target.name
+        made = staged / VERSION
+        made.mkdir(parents=True)
+        target.variant.engine.write(materials, made, target.variant.precision, show)
+        (staged / TOKENIZER).write_bytes(family.source.tokenizer.read_bytes())
+        config = config_text(target.name, target.variant, materials.encoder.hidden, materials.window)
+        kept = model / CONFIG_FILE
+        text = kept.read_text(encoding="utf-8") if kept.exists() else config
+        (staged / CONFIG_FILE).write_text(text, encoding="utf-8")
+        manifest = describe(made, made_from)
+        manifest["gate"] = family.gate.admit(staged, show)
+        if target.variant.calibrated:
+            manifest |= _worth(target.variant, family, staged, folder / "by-chance", show)
+        write_manifest(made, manifest)
+        if manifest["gate"].get("batch_dependent"):
+            say(console, target.name, "its answers depend on what else is in the batch", "yellow")
         place_folder(made, model / VERSION)
-        place_file(folder / TOKENIZER, model / TOKENIZER)
-        if not (model / CONFIG_FILE).exists():
-            place_file(folder / CONFIG_FILE, model / CONFIG_FILE)
-        elif (model / CONFIG_FILE).read_text(encoding="utf-8") != config:
+        place_file(staged / TOKENIZER, model / TOKENIZER)
+        if not kept.exists():
+            place_file(staged / CONFIG_FILE, kept)
+        elif text != config:
             say(console, target.name, f"kept its {CONFIG_FILE}, which is not as a new one would be", "yellow")
+
+
+def _worth(variant: Variant, family: _Family, staged: Path, scratch: Path, show: Show) -> dict[str, Any]:
+    """What compensation and the choice of samples did for an int8 model, for its manifest."""
+    texts = family.corpora.held_out.texts[:_LAYER_TEXTS]
+    return {
+        "layers": layer_errors(variant, family.materials, staged, texts, show),
+        "by_chance": against_chance(variant, family.materials, family.gate, staged, scratch, show),
+    }
 
 
 def _check_ours(model: Path, version: Path) -> None:

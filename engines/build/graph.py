@@ -1,5 +1,6 @@
 """A thin writer of ONNX graphs: every operation returns the name of its result."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,13 @@ class GraphWriter:
     def save(self, target: Path) -> None:
         """Writes the model; weights beyond protobuf's 2 GB go to a file `<target>.data` beside it."""
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._weights)
-        opset = helper.make_opsetid("", OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name=PRODUCER)
-        large = sum(len(weight.raw_data) for weight in self._weights) > _PROTOBUF_LIMIT
-        onnx.save_model(model, target, save_as_external_data=large, location=f"{target.name}.data")
-        onnx.checker.check_model(str(target), full_check=True)
+        write_model(graph, target, {"": OPSET})
+
+
+def write_model(graph: onnx.GraphProto, target: Path, opsets: Mapping[str, int]) -> None:
+    """Writes and checks a model of `graph`; weights beyond protobuf's 2 GB go to a file `<target>.data` beside it."""
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name=PRODUCER)
+    large = sum(len(weight.raw_data) for weight in graph.initializer) > _PROTOBUF_LIMIT
+    onnx.save_model(model, target, save_as_external_data=large, location=f"{target.name}.data")
+    onnx.checker.check_model(str(target), full_check=True)

@@ -23,13 +23,16 @@ TRUNCATE = "batchyard.text.truncate"
 PRECISION = "batchyard.precision"
 THREADS = "batchyard.threads"
 DEVICE = "batchyard.device"
+FALLBACK = "batchyard.fallback"
 TOLERANCE = "batchyard.tolerance"
 
-_KEYS = (TOKENIZER, WINDOW, TRUNCATE, WIDTHS, MAX_TOKENS, PRECISION, THREADS, DEVICE, TOLERANCE)
-_PREFIXES = (PADDING, "batchyard.identity.", "batchyard.linear.")
+_KEYS = (TOKENIZER, WINDOW, TRUNCATE, WIDTHS, MAX_TOKENS, PRECISION, THREADS, DEVICE, FALLBACK, TOLERANCE)
+_PREFIXES = (PADDING, "batchyard.identity.", "batchyard.linear.", "batchyard.tensorrt.")
 """Families of keys: what follows is an input's name, or is read by that engine."""
 
 _PRECISIONS: Mapping[str, Precision] = {name: name for name in get_args(Precision)}
+_FALLBACKS: Mapping[str, str] = {"CPU": "CPU"}
+"""Where a model may run instead: every engine that has a choice has the CPU."""
 _MOST = 2**24
 _MOST_THREADS = 1024
 _DEFAULT_TOLERANCE = 0.9999
@@ -45,6 +48,7 @@ class Settings:
     precision: Precision
     threads: int
     device: str
+    fallback: str
     tolerance: float
 
 
@@ -66,6 +70,7 @@ def read_parameters(
         precision=values.choice(PRECISION, _PRECISIONS, "fp32"),
         threads=values.integer(THREADS, 1, _MOST_THREADS, "CPU threads") if values.has(THREADS) else 0,
         device=values.text(DEVICE, "name a device, or remove it") if values.has(DEVICE) else "",
+        fallback=values.choice(FALLBACK, _FALLBACKS, "") if values.has(FALLBACK) else "",
         tolerance=_tolerance(values) if values.has(TOLERANCE) else _DEFAULT_TOLERANCE,
     )
 

@@ -118,6 +118,7 @@ def _read(proto: ModelConfigProto, folder: Path, problems: Problems) -> ModelCon
         precision=settings.precision,
         threads=settings.threads,
         device=settings.device,
+        fallback=settings.fallback,
         tolerance=settings.tolerance,
     )
 

@@ -3,14 +3,12 @@
 import json
 import subprocess
 import sys
-from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rich.console import Console
 
-from engines.build.errors import BuildError
-from engines.build.flow import build_encoder
+from engines.build.variants import choose_variants, split_name
 from tests.engines.tiny_encoder import failure, write_encoder
 
 
@@ -58,14 +56,62 @@ def test_a_missing_folder_is_refused(tmp_path: Path, repository: Path) -> None:
     assert "is no folder" in failure(tmp_path / "none", repository)
 
 
-@pytest.mark.parametrize("name", ["", "../up", ".hidden", "a b", "minilm"])
+@pytest.mark.parametrize("name", ["", "../up", ".hidden", "a b", "minilm", "minilm_onnx", "../up_onnx"])
 def test_bad_names_are_refused(source: Path, repository: Path, name: str) -> None:
-    with pytest.raises(BuildError, match="--name"):
-        build_encoder(source, name, (), repository, Console(file=StringIO()))
+    assert failure(source, repository, names=[name]).startswith("name ")
 
 
-def test_an_unknown_engine_is_refused(source: Path, repository: Path) -> None:
-    assert "onnxruntime, openvino, pytorch, pytorch_int8" in failure(source, repository, "tensorflow")
+def test_a_source_wants_one_name(source: Path, repository: Path) -> None:
+    assert "wants a name" in failure(source, repository, names=[])
+    assert "names of 2: one, two" in failure(source, repository, names=["one", "two_onnx"])
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"engines": ["tensorflow"]}, "--engines: 'tensorflow' is unknown; known are onnxruntime, openvino, torch"),
+        ({"precisions": ["int3"]}, "--precision: 'int3' is unknown; known are fp32, int8"),
+        ({"engines": ["onnxruntime"], "precisions": ["bf16"]}, "onnxruntime has no bf16; it has fp32, int8"),
+        ({"names": ["tiny_onnx"], "engines": ["torch"]}, "names an engine and a precision already"),
+    ],
+)
+def test_engines_and_precisions_that_are_not_there(
+    source: Path, repository: Path, options: dict[str, Any], found: str
+) -> None:
+    assert found in failure(source, repository, **options)
+    assert not repository.exists()
+
+
+def test_engines_and_precisions_cross() -> None:
+    def suffixes(engines: list[str], precisions: list[str]) -> list[str]:
+        return [variant.suffix for variant in choose_variants(engines, precisions)]
+
+    assert suffixes([], []) == ["onnx", "openvino", "torch"]
+    assert suffixes([], ["bf16"]) == ["openvino_bf16", "torch_bf16"]
+    assert suffixes(["tensorrt"], []) == ["tensorrt_fp16"]
+    assert suffixes(["openvino"], ["fp32", "int8", "fp32"]) == ["openvino", "openvino_int8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "suffix"),
+    [
+        ("minilm_torch_int8", "minilm", "torch_int8"),
+        ("a_onnx", "a", "onnx"),
+        ("a_onnx_bf16", "a_onnx_bf16", None),
+        ("onnx", "onnx", None),
+        ("_onnx", "_onnx", None),
+    ],
+)
+def test_a_models_name_is_its_familys_and_its_variants(name: str, family: str, suffix: str | None) -> None:
+    found, variant = split_name(name)
+    assert (found, variant and variant.suffix) == (family, suffix)
+
+
+@pytest.mark.parametrize(("flag", "content"), [("calibration", ""), ("check", "\n\n")])
+def test_files_of_no_texts_are_refused(source: Path, repository: Path, tmp_path: Path, flag: str, content: str) -> None:
+    (tmp_path / "texts.txt").write_text(content)
+    assert "texts.txt" in failure(source, repository, "onnxruntime", **{flag: tmp_path / "texts.txt"})
+    assert not repository.exists()
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ from engines.base import EngineOptions
 from engines.batch import Batch
 from engines.build.errors import BuildError
 from engines.build.fit_head import accuracy, fit_head, main, read_examples, write_head
-from engines.build.flow import build_encoder
 from engines.build.head_training import Floats, Recipe, Weights, train_head
 from engines.repository import read_config
-from tests.engines.tiny_encoder import HIDDEN, write_encoder
+from tests.engines.tiny_encoder import HIDDEN, build, write_encoder
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 QUICK = Recipe(members=2, hidden=32, epochs=10, batch=16)
@@ -63,7 +62,7 @@ def write_examples(path: Path) -> Path:
 
 @pytest.fixture
 def encoder(tmp_path: Path) -> Path:
-    build_encoder(write_encoder(tmp_path / "source"), "tiny", ["onnxruntime"], tmp_path / "models", CONSOLE)
+    build(write_encoder(tmp_path / "source"), tmp_path / "models", "onnxruntime")
     return tmp_path / "models" / "tiny_onnx"
 
 

@@ -72,7 +72,9 @@ def test_the_device(declared: str, gpu: str, device: str, tmp_path: Path) -> Non
     assert choose_device(config, gpu, ["CPU", "GPU.0", "GPU.1", "NPU"]) == device
 
 
-@pytest.mark.parametrize(("declared", "named"), [("GPU", "'GPU'"), ("AUTO:GPU,CPU", "'GPU'"), ("TPU", "'TPU'")])
+@pytest.mark.parametrize(
+    ("declared", "named"), [("GPU", "'GPU'"), ("HETERO:GPU,CPU", "'GPU'"), ("AUTO:GPU", "'GPU'"), ("TPU", "'TPU'")]
+)
 def test_a_device_that_is_not_there_is_named(declared: str, named: str, tmp_path: Path) -> None:
     config = replace(options(tmp_path, BACKEND).config, device=declared)
     with pytest.raises(ModelLoadError, match=f"OpenVINO finds no device {named}, only CPU, NPU; install its driver"):

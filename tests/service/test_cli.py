@@ -97,7 +97,11 @@ def test_port_in_use_is_one_line(tmp_path: Path) -> None:
         (["serve", "--config", "absent.toml"], "batchyard: --config: found no file 'absent.toml'"),
         (["srve"], "batchyard: argument COMMAND: invalid choice: 'srve'"),
         ([], "batchyard: the following arguments are required: COMMAND"),
-        (["build", "--from", "absent"], "batchyard: --from and --name belong together"),
+        (["build", "--from", "absent"], "batchyard: --from wants a name for the encoder: batchyard build NAME --from"),
+        (["build", "minilm", "--precision", "int3"], "batchyard: --precision: 'int3' is unknown; known are fp32"),
+        (["build", "minilm", "--engines", "onnxruntime", "--precision", "bf16"], "batchyard: --precision: onnxruntime"),
+        (["build", "minilm", "--max-drop", "x"], "batchyard: argument --max-drop: invalid float value: 'x'"),
+        (["build", "absent"], "batchyard: unknown model 'absent'; shipped is minilm"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +122,15 @@ def test_help_teaches_every_setting_and_where_it_comes_from(capsys: pytest.Captu
         assert flag_of(name) in shown
         assert f"BATCHYARD_{name.upper()}" in shown
     assert "examples:" in shown
+
+
+def test_build_and_report_say_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    for arguments in (["build", "own", "--from", "absent"], ["report", "own", "--model-repository", "."]):
+        done = _run(arguments, tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("batchyard: ")
+        assert len(done.stderr.splitlines()) == 1
+        assert "batchyard build" in done.stderr or "is no folder" in done.stderr
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
