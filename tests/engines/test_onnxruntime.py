@@ -12,6 +12,7 @@ from engines.batch import Batch
 from engines.errors import InvalidInputError, ModelLoadError
 from engines.model_config import Accelerator, ModelConfig
 from engines.onnx_providers import CPU, CUDA, choose_providers
+from engines.onnxruntime import has_vnni
 from tests.engines.small_onnx import DOUBLED, ROWS, double, look_up, options, same, save
 
 pytest.importorskip("onnxruntime")
@@ -146,3 +147,18 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="input 'x' is not UTF-8 at byte 1"):
         engine.run(Batch({"x": np.array([[b"a", b"a\xff", b""]], object)}, 1))
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx2 avx512_vnni gfni\n", True),
+        ("flags : fpu avx_vnni\n", True),
+        ("flags : fpu avx2 avx512f\n", False),
+        ("Features : asimd\n", False),
+    ],
+)
+def test_vnni_is_read_from_the_processors_flags(tmp_path: Path, text: str, found: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_vnni(tmp_path / "cpuinfo") is found
+    assert not has_vnni(tmp_path / "absent")
