@@ -223,7 +223,7 @@ def _report(arguments: argparse.Namespace) -> None:
     from engines.errors import EngineError
 
     try:
-        report.report(arguments.family, _repository(arguments), Console())
+        report.report(arguments.family, _repository(arguments), Console(width=None if sys.stdout.isatty() else 120))
     except EngineError as error:
         _fail(str(error), 1)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -63,10 +64,12 @@ class Built:
 def report(family: str, repository: Path, console: Console) -> None:
     """Prints the table of the models of `family` and writes the page to ./build/report/; raises `BuildError`."""
     models = read_built(family, repository)
-    table = Table("model", *(column.heading for column in COLUMNS), title=f"{family}, compared with its fp32 original")
+    title = f"{family}, compared with its fp32 original"
+    table = Table("model", *(column.heading for column in COLUMNS), title=title, box=box.SIMPLE, pad_edge=False)
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = max((len(model.name) for model in models), default=0)
     for column in table.columns[1:]:
         column.justify = "right"
-        column.no_wrap = True
     for model in models:
         table.add_row(escape(model.name), *model.cells())
     console.print(table)

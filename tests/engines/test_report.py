@@ -72,8 +72,7 @@ def shown_and_page(repository: Path) -> tuple[str, str]:
 def test_the_table_has_every_model_of_the_family(repository: Path) -> None:
     shown, _ = shown_and_page(repository)
     row = next(line for line in shown.splitlines() if "tiny_openvino_int8" in line)
-    cells = [cell.strip() for cell in row.strip("│ ").split("│")]
-    assert cells == [
+    assert row.split() == [
         *("tiny_openvino_int8", "0.9981", "0.9900", "0.9991", "98.5%", "91.0%"),
         *("1.23", "1,540", "23.4", "99", "2e-03"),
     ]
