@@ -63,11 +63,16 @@ def build(request: Request, repository: Path, console: Console) -> None:
         source = encoder_folder(request.source) if request.source else shipped_folder()
         _build_all(request, targets, source, repository, console)
     if request.source is not None:
-        _show_route(targets, console)
+        _show_route(targets, repository, console)
 
 
-def _show_route(targets: Sequence[Target], console: Console) -> None:
-    listed = ", ".join(f'"{target.name}"' for target in targets)
+def _show_route(targets: Sequence[Target], repository: Path, console: Console) -> None:
+    """Models whose answers depend on batch mates are left out: who wants one in a route names it."""
+    manifests = {target.name: read_manifest(repository / target.name / VERSION) or {} for target in targets}
+    steady = [name for name, manifest in manifests.items() if not manifest.get("gate", {}).get("batch_dependent")]
+    if not steady:
+        return
+    listed = ", ".join(f'"{name}"' for name in steady)
     console.print("To serve them under one name, add to gateway.toml:", highlight=False)
     route = f"\n[routes.{targets[0].family}]\nvariants = [{listed}]\n"
     console.print(route, markup=False, highlight=False, soft_wrap=True)
