@@ -123,6 +123,14 @@ class TextInput:
     truncate: bool = False
 
 
+TOKENS_PER_SEGMENT = 4
+
+
+def segments_of(width: int) -> int:
+    """Texts that one row of `width` tokens can hold: a quarter of its tokens, in every packed graph and its batches."""
+    return max(1, width // TOKENS_PER_SEGMENT)
+
+
 @dataclass(frozen=True, slots=True)
 class Packing:
     """`batchyard.packing.*`: texts are packed into rows.
@@ -145,7 +153,7 @@ class Packing:
 
     def segments(self, width: int) -> int:
         """Texts one row can hold: a quarter of its tokens, as the exported graphs have it."""
-        return max(1, width // 4)
+        return segments_of(width)
 
 
 @dataclass(frozen=True, slots=True)

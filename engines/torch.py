@@ -11,7 +11,7 @@ from engines.base import EngineOptions, Outputs
 from engines.batch import Batch
 from engines.errors import EngineError, InvalidInputError, ModelLoadError
 from engines.inputs import check_inputs
-from engines.model_config import ModelConfig
+from engines.model_config import ModelConfig, segments_of
 from engines.model_files import path_inside
 from engines.tensor import FP32, INT64, Array, Signature
 from engines.warmup import warmup_batches
@@ -67,7 +67,7 @@ class TorchEngine:
             raise EngineError("the engine is closed")
         check_inputs(batch, self.signature)
         arrays = [batch.inputs[name] for name in _INPUTS]
-        _check_values(arrays, [len(encoder.words), len(encoder.positions), max(1, arrays[2].shape[1] // 4)])
+        _check_values(arrays, [len(encoder.words), len(encoder.positions), segments_of(arrays[2].shape[1])])
         return {_OUTPUT: encoder.encode(arrays, self._threads)}
 
     def close(self) -> None:

@@ -8,12 +8,11 @@ from torch.nn import functional
 
 from engines.encoder_source import EncoderSource
 from engines.errors import EngineMemoryError, ExecutionError
-from engines.model_config import Precision
+from engines.model_config import Precision, segments_of
 from engines.tensor import Array
 from engines.torch_int8 import Int8Linear
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
-_TOKENS_PER_SEGMENT = 4
 _SMALLEST_NORM = 1e-12
 
 
@@ -153,7 +152,7 @@ class PackedEncoder(nn.Module):
 
     def pooled(self, hidden: Tensor, position_ids: Tensor, segment_ids: Tensor) -> Tensor:
         """FP32 [rows, width // 4, hidden] of the last hidden state, FP32."""
-        segments = max(1, segment_ids.shape[1] // _TOKENS_PER_SEGMENT)
+        segments = segments_of(segment_ids.shape[1])
         numbers = torch.arange(segments, device=segment_ids.device)
         members = segment_ids[:, None, :] == numbers[:, None]
         if self._pooling == "cls":

@@ -12,13 +12,13 @@ import numpy as np
 
 from engines.batch import Packed, Placement
 from engines.build.errors import BuildError
+from engines.model_config import segments_of
 from engines.tensor import Array
 
 Samples = Sequence[Mapping[str, Array]]
 """Packed batches, each `input_ids`, `position_ids` and `segment_ids`, INT64 [rows, width]."""
 
 _STRATA = 8
-_TOKENS_PER_SEGMENT = 4
 
 
 def select_samples(lengths: Sequence[int], embeddings: Array, count: int, seed: int) -> list[int]:
@@ -108,7 +108,7 @@ def packed_samples(token_ids: Sequence[Array], width: int, rows: int) -> Samples
 
 def _best_fit(lengths: Sequence[int], width: int) -> list[list[int]]:
     """The texts of each row."""
-    most = max(1, width // _TOKENS_PER_SEGMENT)
+    most = segments_of(width)
     rows: list[list[int]] = []
     left: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

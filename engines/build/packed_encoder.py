@@ -13,8 +13,8 @@ from onnx import TensorProto
 
 from engines.build.graph import GraphWriter
 from engines.encoder_source import EncoderSource, read_encoder
+from engines.model_config import TOKENS_PER_SEGMENT
 
-TOKENS_PER_SEGMENT = 4
 MASKED = -1e4
 SMALLEST_NORM = 1e-12
 

@@ -29,16 +29,6 @@ REPOSITORY = Path(__file__).parents[2] / "model_repository"
 TEXTS = ("where is my card?", "i lost my pin", "fees", "top up " * 15)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path / "source")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
 def state(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file below `folder`: inode and time of change."""
     files = (path for path in folder.rglob("*") if path.is_file())

@@ -9,17 +9,7 @@ from typing import Any
 import pytest
 
 from engines.build.variants import choose_variants, split_name
-from tests.engines.tiny_encoder import failure, write_encoder
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path / "source")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    return tmp_path / "models"
+from tests.engines.tiny_encoder import failure
 
 
 def test_pickled_weights_are_never_opened(source: Path, repository: Path) -> None:

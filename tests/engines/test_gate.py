@@ -47,16 +47,6 @@ output [
 """
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path / "source")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
 def gate_of(model: Path) -> dict[str, Any]:
     manifest = read_manifest(model / "1")
     assert manifest is not None
