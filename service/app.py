@@ -11,10 +11,12 @@ from engines.cores import available_cores
 from service.api import mount
 from service.api.limits import Limits
 from service.api.scrape import scrape_router
-from service.batching.cores import CoreBudget
 from service.catalog import Catalog, Route
+from service.cores import CoreBudget
 from service.gateway import Gateway
 from service.opening import Machine
+from service.pipelines.pipeline import Doors, Pipeline
+from service.pipelines.policies import load_policies
 from service.routing.policies import POLICIES
 from service.runtime import Runtime
 from service.settings import Settings
@@ -30,8 +32,10 @@ def create_app(settings: Settings) -> FastAPI:
     catalog = Catalog(routes=routes)
     gateway = Gateway(catalog, metrics, clock)
     cores = settings.cores or max(1, round(available_cores()))
-    machine = Machine(CoreBudget(cores), cores, clock, settings.max_queue_size)
-    runtime = Runtime(catalog, machine, metrics, gateway.infer, report_step)
+    machine = Machine(CoreBudget(cores), cores, clock, settings.max_queue_size, settings.stream_buffer)
+    doors = Doors(gateway.infer, gateway.generate, catalog.fault, clock)
+    pipelines = [Pipeline(name, p, load_policies(p.policies), doors) for name, p in settings.pipelines.items()]
+    runtime = Runtime(catalog, machine, metrics, gateway.infer, report_step, pipelines)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,6 +45,14 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Batchyard", lifespan=lifespan)
     app.include_router(scrape_router(metrics.exposition))
-    limits = Limits(settings.max_body_bytes, settings.default_timeout_ms / 1000)
-    mount(app, gateway, replace(limits, max_embedding_inputs=min(limits.max_embedding_inputs, settings.max_queue_size)))
+    mount(app, gateway, _limits(settings))
     return app
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = Limits(
+        settings.max_body_bytes,
+        settings.default_timeout_ms / 1000,
+        generation_timeout=settings.generation_timeout_ms / 1000,
+    )
+    return replace(limits, max_embedding_inputs=min(limits.max_embedding_inputs, settings.max_queue_size))

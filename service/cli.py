@@ -187,6 +187,8 @@ def _serve(arguments: argparse.Namespace) -> None:
 
     try:
         server.serve(settings, app.create_app)
+    except InvalidSettingsError as error:
+        _fail(str(error), 2)
     except (server.CannotStartError, BatchyardError) as error:
         _fail(str(error), 1)
 

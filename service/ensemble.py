@@ -6,6 +6,7 @@ from dataclasses import replace
 from engines.model_config import EnsembleStep, ModelConfig
 from engines.tensor import Array
 from service.errors import EngineFailedError
+from service.generating import GenerateRequest, Generation, cannot_generate
 from service.types import InferRequest, InferResponse, Job, Timing
 
 Infer = Callable[[InferRequest], Awaitable[InferResponse]]
@@ -54,6 +55,10 @@ class Ensemble:
         return replace(
             request, model=step.model_name, version=version, inputs=inputs, outputs=tuple(step.output_map), id=""
         )
+
+    async def generate(self, request: GenerateRequest) -> Generation:
+        """Not what an ensemble does."""
+        raise cannot_generate(self.name)
 
     async def close(self, grace: float) -> None:
         """Holds nothing of its own."""

@@ -49,6 +49,10 @@ class DeadlineExceededError(BatchyardError):
     """Accepted, but the deadline passed before the answer was there."""
 
 
+class SlowReaderError(BatchyardError):
+    """The caller reads its answer so slowly that what waits for it passed the bound."""
+
+
 class EngineFailedError(BatchyardError):
     """The engine failed on this request."""
 

@@ -16,12 +16,12 @@ from engines.text import Tokenizer
 from engines.warmup import warmup_batches
 from service.batching.batcher import Batcher
 from service.batching.compose import Composer, SingleComposer, StackComposer
-from service.batching.cores import CoreBudget
 from service.batching.cost import CostModel, Shape
-from service.batching.owner import OwnedEngine, open_owned
 from service.batching.pack import PackComposer
 from service.batching.pad import PadComposer
+from service.cores import CoreBudget
 from service.intake import Intake, TensorIntake
+from service.owner import OwnedEngine, open_owned
 from service.text_intake import text_intake
 
 Clock = Callable[[], float]
@@ -29,12 +29,16 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What all models share: the cores, the clock, and how many parts each model's queue holds."""
+    """What all models share: the cores, the clock, and the bounds of their queues.
+
+    `max_queue`: parts that each model's queue holds. `stream_buffer`: events of one stream that wait for its reader.
+    """
 
     cores: CoreBudget
     core_count: int
     clock: Clock
     max_queue: int
+    stream_buffer: int = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from engines.errors import EngineError, ModelLoadError
@@ -14,6 +15,8 @@ from service.catalog import Catalog, Model, Served
 from service.ensemble import Ensemble, Infer
 from service.intake import TensorIntake
 from service.opening import Machine, open_version
+from service.opening_generation import open_generation
+from service.pipelines.pipeline import VERSION, Pipeline
 from service.telemetry.metrics import Metrics
 
 LOGGER = logging.getLogger("batchyard.runtime")
@@ -31,9 +34,10 @@ class Runtime:
     metrics: Metrics
     infer: Infer
     report: Report
+    pipelines: Sequence[Pipeline] = ()
 
     async def start(self, roots: Sequence[Path], names: Sequence[str]) -> None:
-        """Opens every model of `roots` (only `names`, if any are given), ensembles last."""
+        """Opens every model of `roots` (only `names`, if any are given), ensembles and pipelines last."""
         found = scan_all(roots)
         _check_wanted(names, found)
         entries = [entry for entry in found if not names or entry.name in names]
@@ -45,6 +49,16 @@ class Runtime:
             self.catalog.models[entry.name] = model
             self.report(f"{entry.name}: {model.reason or 'ready'}", done, len(entries))
         self._check_variants()
+        for pipeline in self.pipelines:
+            self._add(pipeline)
+
+    def _add(self, pipeline: Pipeline) -> None:
+        if pipeline.model in self.catalog.models or pipeline.model in self.catalog.routes:
+            raise ModelLoadError(f"{pipeline.model!r} is a pipeline and a model or route; rename one of them")
+        served = Served(TensorIntake(Signature((), ())), pipeline)
+        self.catalog.models[pipeline.model] = Model(pipeline.model, versions={VERSION: served})
+        if not self.catalog.fault(pipeline.classifier):
+            pipeline.review(self.catalog.info(pipeline.classifier).signature)
 
     def _check_variants(self) -> None:
         """Leaves out of each route the variants that take or give other tensors than its first open one."""
@@ -83,6 +97,13 @@ class Runtime:
         if config.ensemble:
             signature = Signature(config.inputs, config.outputs, config.max_batch_size)
             return Served(TensorIntake(signature), Ensemble(config, version, self.infer, self.catalog.fault))
+        if config.generation:
+            told = partial(self.metrics.step_done, entry.name, version)
+            generator = await open_generation(config, entry.folder, version, self.machine, told)
+            self.metrics.watch_pending(entry.name, version, lambda: generator.waiting)
+            self.metrics.watch_running(entry.name, version, lambda: generator.running)
+            signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+            return Served(TensorIntake(signature), generator)
         opened = await asyncio.to_thread(open_version, config, entry.folder, version, self.machine)
         identity = Identity(entry.name, version, config.backend, opened.threads)
         replica = LocalReplica(

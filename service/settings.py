@@ -3,12 +3,13 @@
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
@@ -48,7 +49,40 @@ class RouteSettings(BaseModel):
     policy: Literal["ordered", "fastest"] = "ordered"
 
 
+class PipelineSettings(BaseModel):
+    """One name callers chat with: `classifier` says what the last message is about, `model` writes the answer.
+
+    `model`, `classifier`: models or routes. `system`: the prompt before every conversation. `policies`: a TOML file
+    of `[[policy]]`, each with a name, its intents, and a text that joins the prompt; relative to the working folder.
+    `least_confidence`: of the classifier, below which no policy is added. `excerpt_bytes`: a longer message is
+    classified by its beginning and its end, each so long; 250 fit every window of 256 tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1)
+    classifier: str = Field(min_length=1)
+    system: str = Field(min_length=1)
+    policies: Path
+    least_confidence: float = Field(0.4, ge=0, le=1)
+    excerpt_bytes: int = Field(250, ge=4)
+
+
+def _refuse_nesting(pipelines: dict[str, PipelineSettings]) -> dict[str, PipelineSettings]:
+    """A pipeline that asks a pipeline could ask itself."""
+    for name, pipeline in pipelines.items():
+        for asked in (pipeline.model, pipeline.classifier):
+            if asked in pipelines:
+                raise ValueError(f"pipeline {name!r} asks {asked!r}, a pipeline; wanted a model or route")
+    return pipelines
+
+
 Routes = Annotated[dict[str, RouteSettings], NoDecode, BeforeValidator(_parse_json)]
+Pipelines = Annotated[
+    dict[str, PipelineSettings], NoDecode, BeforeValidator(_parse_json), AfterValidator(_refuse_nesting)
+]
+_TABLES: Mapping[str, type[BaseModel]] = MappingProxyType({"routes": RouteSettings, "pipelines": PipelineSettings})
+"""Settings that are tables of named things."""
 
 
 class Settings(BaseSettings):
@@ -63,10 +97,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line shown.")
     max_body_bytes: int = Field(64 * 2**20, gt=0, description="Largest request body, as sent and inflated.")
     default_timeout_ms: int = Field(30_000, gt=0, description="Deadline of a request that names none.")
+    generation_timeout_ms: int = Field(600_000, gt=0, description="Deadline of generated text, where none is named.")
     max_queue_size: int = Field(2048, gt=0, description="Waiting texts or tensors a model holds before it answers 429.")
+    stream_buffer: int = Field(1024, gt=0, description="Events that wait for a slow reader before it is cut off.")
     cores: int = Field(0, ge=0, description="CPU cores to use; 0 takes what the machine or its cgroup grants.")
     shutdown_grace_seconds: int = Field(10, ge=0, description="Time that running requests get when the server stops.")
     routes: Routes = Field({}, description="Routes as JSON: name, variants, policy (ordered or fastest).")
+    pipelines: Pipelines = Field({}, description="Pipelines as JSON: name, model, classifier, system, policies.")
 
 
 def flag_of(field: str) -> str:
@@ -120,6 +157,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise InvalidSettingsError(f"{path}: cannot be read as TOML: {error}") from error
 
 
+def word_fault(where: str, fault: ErrorDetails, known: Sequence[str]) -> str:
+    """A fault as one line. `known`: the keys that could stand there."""
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {nearest(str(fault['loc'][-1]), list(known))}"
+    if fault["type"] == "missing":
+        return f"{where}: is missing; add it"
+    wanted = fault["msg"].replace("Input should be", "wanted").removeprefix("Value error, ")
+    return f"{where}: found {_shorten(fault['input'])}; {wanted}"
+
+
 class _Origins:
     """Knows which source a value came from, to word its faults."""
 
@@ -131,11 +178,7 @@ class _Origins:
     def describe(self, fault: ErrorDetails) -> str:
         field, *inner = map(str, fault["loc"])
         where = ".".join([self._origin(field), *inner])
-        if fault["type"] == "extra_forbidden":
-            fields = RouteSettings.model_fields if inner else Settings.model_fields
-            return f"{where}: unknown key; {nearest([field, *inner][-1], list(fields))}"
-        wanted = fault["msg"].replace("Input should be", "wanted").removeprefix("Value error, ")
-        return f"{where}: found {_shorten(fault['input'])}; {wanted}"
+        return word_fault(where, fault, list((_TABLES.get(field, Settings) if inner else Settings).model_fields))
 
     def _origin(self, field: str) -> str:
         if field in self._flags:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,15 @@ def server() -> Iterator[str]:
     """Base URL of `batchyard serve` over the shipped repository; skips where the models are not built."""
     if not _built("minilm_onnx"):
         pytest.skip("the shipped models are not built: run `batchyard build`")
+    with serving("--config", "gateway.toml") as url:
+        yield url
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[str]:
+    """Base URL of a `batchyard serve` of one's own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--config", "gateway.toml"]
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield _url(process)

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -22,6 +23,8 @@ COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.spl
 CALLS = [
     (text, answer) for (kind, text), (next_kind, answer) in pairwise(BLOCKS) if kind == "bash" and next_kind == "json"
 ]
+SHOWN = {call for call, _ in CALLS}
+SPOKEN = [text for kind, text in BLOCKS if kind == "bash" and text.startswith("curl") and text not in SHOWN]
 
 
 def _words(program: str) -> Iterator[list[str]]:
@@ -37,6 +40,24 @@ def test_an_intent_and_an_embedding_are_shown() -> None:
         "/v2/models/intent/infer",
         "/v1/embeddings",
     ]
+
+
+@pytest.mark.parametrize("call", SPOKEN)
+def test_curl_gets_an_answer_in_words(call: str, server: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    done = subprocess.run(["bash", "-c", call.replace(URL, server)], capture_output=True, text=True, check=True)
+    if "assistant" in _unavailable(server):
+        pytest.skip("the language model is not built: run `batchyard build`")
+    assert '"finish_reason":"' in done.stdout, f"the server answers {done.stdout}"
+    if "bank-assistant" in call:
+        assert re.search(r"x-batchyard-intent: card_arrival\b", done.stdout)
+
+
+def _unavailable(server: str) -> set[str]:
+    with urlopen(f"{server}/v1/models") as answer:
+        ready = {model["id"] for model in json.load(answer)["data"]}
+    return {"assistant"} - ready
 
 
 @pytest.mark.parametrize(("call", "shown"), CALLS)

@@ -24,9 +24,10 @@ from engines.build.manifest import (
     write_manifest,
 )
 from engines.build.materials import FamilyMaterials
+from engines.build.placed import place
 from engines.build.placing import locked, place_file, place_folder, staging
 from engines.build.progress import Show, progress_bar, say
-from engines.build.request import Request, Target, targets_of
+from engines.build.request import Request, Target, placed_of, targets_of
 from engines.build.template import config_text
 from engines.build.variants import Variant
 from engines.errors import EngineError
@@ -59,11 +60,27 @@ def build(request: Request, repository: Path, console: Console) -> None:
     targets, others = targets_of(request, repository)
     for name in others:
         say(console, name, "nothing to build")
+    failures = _place_all(placed_of(request), repository, console)
     if targets:
         source = encoder_folder(request.source) if request.source else shipped_folder()
-        _build_all(request, targets, source, repository, console)
+        failures += _build_all(request, targets, source, repository, console)
+    if failures:
+        raise BuildError("; ".join(failures))
     if request.source is not None:
         _show_route(targets, repository, console)
+
+
+def _place_all(names: Sequence[str], repository: Path, console: Console) -> list[str]:
+    failures = []
+    for name in names:
+        try:
+            with locked(repository, lambda: say(console, str(repository), "waiting for another build to end")):
+                place(name, repository, console)
+        except OSError as error:
+            failures.append(f"{name}: {_disk_error(error)}")
+        except BuildError as error:
+            failures.append(str(error))
+    return failures
 
 
 def _show_route(targets: Sequence[Target], repository: Path, console: Console) -> None:
@@ -80,7 +97,7 @@ def _show_route(targets: Sequence[Target], repository: Path, console: Console) -
 
 def _build_all(
     request: Request, targets: Sequence[Target], source: EncoderFolder, repository: Path, console: Console
-) -> None:
+) -> list[str]:
     failures = []
     corpora = read_corpora(request.calibration, request.check)
     try:
@@ -98,8 +115,7 @@ def _build_all(
             materials.tidy()
     except OSError as error:
         raise _disk_error(error) from error
-    if failures:
-        raise BuildError("; ".join(failures))
+    return failures
 
 
 def _build(target: Target, family: _Family, model: Path, console: Console) -> None:

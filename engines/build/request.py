@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.build.errors import WrongRequestError
+from engines.build.placed import PLACED
 from engines.build.variants import SHIPPED, Variant, choose_variants, split_name
 from engines.repository import CONFIG_FILE
 
@@ -54,12 +55,23 @@ def targets_of(request: Request, repository: Path) -> tuple[list[Target], list[s
     targets: list[Target] = []
     others = []
     for name in request.names or (SHIPPED_FAMILY,):
+        if name in PLACED:
+            continue
         if SHIPPED_FAMILY in (name, split_name(name)[0]):
             targets += _targets(name, shipped, asked)
         else:
             _check_nothing_to_build(name, repository)
             others.append(name)
     return list(dict.fromkeys(targets)), others
+
+
+def placed_of(request: Request) -> Sequence[str]:
+    """The models asked for that are files to be put in place: by name, or all of them where nothing is named."""
+    if request.source is not None:
+        return []
+    if request.names or request.engines or request.precisions:
+        return [name for name in request.names if name in PLACED]
+    return list(PLACED)
 
 
 def _own(request: Request) -> Sequence[str]:

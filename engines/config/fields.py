@@ -34,6 +34,8 @@ _SUPPORTED: Mapping[str, frozenset[str]] = {
         "ModelEnsembling.Step": "model_name model_version input_map output_map",
         "ModelInstanceGroup": "name kind count rate_limiter gpus",
         "ModelParameter": "string_value",
+        # Of text generators only; engines.config.generation looks at it.
+        "ModelTransactionPolicy": "decoupled",
         "ModelWarmup": "name batch_size inputs count",
         "ModelWarmup.Input": "data_type dims zero_data random_data input_data_file",
     }.items()
@@ -45,7 +47,6 @@ _REMEDIES: Mapping[str, str] = {
     "ModelInput.format": "use FORMAT_NONE and give dims in the order of the model file",
     "ModelInput.reshape": "remove it and give dims as the model file has them",
     "ModelOutput.reshape": "remove it and give dims as the model file has them",
-    "ModelTransactionPolicy.decoupled": "use false; one request gets one answer",
 }
 _REMOVE = "remove it"
 

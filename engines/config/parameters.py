@@ -9,11 +9,12 @@ from typing import get_args
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
+from engines.config.generation import GENERATION, read_generation
 from engines.config.layout import MAX_TOKENS, PADDING, WIDTHS, read_packing, read_padding
 from engines.config.problems import Problems
 from engines.config.values import FLAGS, Values
 from engines.errors import ModelLoadError
-from engines.model_config import Packing, Precision, TextInput
+from engines.model_config import Packing, Precision, TextGeneration, TextInput
 from engines.model_files import file_inside
 from engines.tensor import TensorSpec
 
@@ -27,7 +28,16 @@ FALLBACK = "batchyard.fallback"
 TOLERANCE = "batchyard.tolerance"
 
 _KEYS = (TOKENIZER, WINDOW, TRUNCATE, WIDTHS, MAX_TOKENS, PRECISION, THREADS, DEVICE, FALLBACK, TOLERANCE)
-_PREFIXES = (PADDING, "batchyard.identity.", "batchyard.linear.", "batchyard.tensorrt.")
+_PREFIXES = (
+    PADDING,
+    GENERATION,
+    "batchyard.echo.",
+    "batchyard.genai.",
+    "batchyard.identity.",
+    "batchyard.linear.",
+    "batchyard.tensorrt.",
+    "batchyard.upstream.",
+)
 """Families of keys: what follows is an input's name, or is read by that engine."""
 
 _PRECISIONS: Mapping[str, Precision] = {name: name for name in get_args(Precision)}
@@ -45,6 +55,7 @@ class Settings:
     text: TextInput | None
     packing: Packing | None
     padding: Mapping[str, int]
+    generation: TextGeneration | None
     precision: Precision
     threads: int
     device: str
@@ -67,6 +78,7 @@ def read_parameters(
         text=text,
         packing=packing,
         padding=read_padding(values, inputs, packing),
+        generation=read_generation(values, proto, folder, problems),
         precision=values.choice(PRECISION, _PRECISIONS, "fp32"),
         threads=values.integer(THREADS, 1, _MOST_THREADS, "CPU threads") if values.has(THREADS) else 0,
         device=values.text(DEVICE, "name a device, or remove it") if values.has(DEVICE) else "",

@@ -115,6 +115,7 @@ def _read(proto: ModelConfigProto, folder: Path, problems: Problems) -> ModelCon
         text=settings.text,
         packing=settings.packing,
         padding=settings.padding,
+        generation=settings.generation,
         precision=settings.precision,
         threads=settings.threads,
         device=settings.device,

@@ -1,19 +1,25 @@
 """The HTTP surface: Open Inference Protocol v2 and OpenAI over one gateway."""
 
 import time
+from functools import partial
 
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.routing import Route
 
-from service.api.endpoint import HotEndpoint
-from service.api.errors import openai_shape, v2_shape
+from service.api.endpoint import AnswerCall, HotEndpoint
+from service.api.errors import Shape, openai_shape, v2_shape
 from service.api.fallback import Fallback
-from service.api.headers import request_id_source
+from service.api.headers import RequestIds, request_id_source
 from service.api.limits import Limits
+from service.api.openai_chat import understand_chat
+from service.api.openai_completions import understand_completion
 from service.api.openai_embeddings import Embeddings
+from service.api.openai_generation import OpenAIGeneration
 from service.api.openai_models import OpenAIModels
 from service.api.openapi import EMBEDDINGS_PATH, INFER_PATHS, document
+from service.api.openapi_generation import CHAT_PATH, COMPLETIONS_PATH, GENERATE_PATHS, GENERATE_STREAM_PATHS
 from service.api.v2_control import V2Control
+from service.api.v2_generate import Generate, GenerateStream
 from service.api.v2_infer import Infer
 from service.gateway import Gateway
 
@@ -27,12 +33,23 @@ def mount(app: FastAPI, gateway: Gateway, limits: Limits) -> None:
     async def stamp(request: Request, response: Response) -> None:
         response.headers["x-request-id"] = request_id(dict(request.scope["headers"])).decode()
 
-    infer = HotEndpoint(Infer(gateway, limits), v2_shape, request_id)
-    embeddings = HotEndpoint(Embeddings(gateway, limits), openai_shape, request_id)
-    hot = [Route(path, infer, methods=["POST"]) for path in INFER_PATHS]
-    hot.append(Route(EMBEDDINGS_PATH, embeddings, methods=["POST"]))
-    app.router.routes[:0] = hot
+    app.router.routes[:0] = _hot_routes(gateway, limits, request_id)
     for router in (V2Control(gateway, limits).routes(), OpenAIModels(gateway, int(time.time())).routes()):
         app.include_router(router, dependencies=[Depends(stamp)])
     Fallback(request_id).install(app)
     document(app)
+
+
+def _hot_routes(gateway: Gateway, limits: Limits, request_id: RequestIds) -> list[Route]:
+    understand = partial(understand_completion, most_answers=limits.max_answers)
+    chat = OpenAIGeneration(gateway, limits, understand_chat, "messages")
+    completions = OpenAIGeneration(gateway, limits, understand, "prompt")
+    endpoints: list[tuple[str, AnswerCall, Shape]] = [
+        *[(path, Infer(gateway, limits), v2_shape) for path in INFER_PATHS],
+        (EMBEDDINGS_PATH, Embeddings(gateway, limits), openai_shape),
+        (CHAT_PATH, chat, openai_shape),
+        (COMPLETIONS_PATH, completions, openai_shape),
+        *[(path, Generate(gateway, limits), v2_shape) for path in GENERATE_PATHS],
+        *[(path, GenerateStream(gateway, limits), v2_shape) for path in GENERATE_STREAM_PATHS],
+    ]
+    return [Route(path, HotEndpoint(answer, shape, request_id), methods=["POST"]) for path, answer, shape in endpoints]

@@ -7,6 +7,8 @@ from service.api.headers import RequestHeaders
 from service.errors import InvalidRequestError
 from service.types import Parameter
 
+_READ_TIMEOUT = b"x-stainless-read-timeout"
+
 
 def deadline_of(
     arrived: float, headers: RequestHeaders, parameters: Mapping[str, Parameter], default_timeout: float
@@ -14,6 +16,14 @@ def deadline_of(
     """When a request that `arrived` then must be answered, on the same clock; `default_timeout`: seconds by default."""
     allowed = seconds_allowed(headers, parameters)
     return arrived + (default_timeout if allowed is None else allowed)
+
+
+def stream_deadline_of(
+    arrived: float, headers: RequestHeaders, parameters: Mapping[str, Parameter], default_timeout: float
+) -> float:
+    """The same for an answer in pieces: there, `x-stainless-read-timeout` is the time between two of them."""
+    named = {name: value for name, value in headers.items() if name != _READ_TIMEOUT}
+    return deadline_of(arrived, named, parameters, default_timeout)
 
 
 def seconds_allowed(headers: RequestHeaders, parameters: Mapping[str, Parameter]) -> float | None:
@@ -24,7 +34,7 @@ def seconds_allowed(headers: RequestHeaders, parameters: Mapping[str, Parameter]
     number there is ignored. The others raise `InvalidRequestError`.
     """
     milliseconds = headers.get(b"x-deadline-ms")
-    read_timeout = headers.get(b"x-stainless-read-timeout")
+    read_timeout = headers.get(_READ_TIMEOUT)
     if milliseconds is None and read_timeout is None and not parameters:
         return None
     allowed = [whole_parameter(parameters, "timeout") / 1e6]

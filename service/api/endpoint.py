@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from service.api.errors import Shape, error_reply
-from service.api.headers import RequestHeaders
+from service.api.headers import RequestHeaders, RequestIds
 from service.api.reply import Reply, send_reply
+from service.api.streaming import EventStream
 from service.errors import CallerGoneError, ModelUnavailableError
 
 
@@ -21,12 +22,15 @@ class Call:
     receive: Receive
 
 
-class HotEndpoint:
-    """Answers calls by `answer`; every error becomes an answer in `shape`, here and not in middleware."""
+AnswerCall = Callable[[Call], Awaitable[Reply | EventStream]]
+"""Answers a call, or raises."""
 
-    def __init__(
-        self, answer: Callable[[Call], Awaitable[Reply]], shape: Shape, request_id: Callable[[RequestHeaders], bytes]
-    ) -> None:
+
+class HotEndpoint:
+    """Answers calls by `answer`; every error becomes an answer in `shape`, or the last event of a stream that has
+    started: here and not in middleware."""
+
+    def __init__(self, answer: AnswerCall, shape: Shape, request_id: RequestIds) -> None:
         self._answer = answer
         self._shape = shape
         self._request_id = request_id
@@ -34,8 +38,13 @@ class HotEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: RequestHeaders = dict(scope["headers"])
         request_id = self._request_id(headers)
+        stream: EventStream | None = None
         try:
             reply = await self._answer(Call(scope["path_params"], headers, receive))
+            if isinstance(reply, EventStream):
+                stream = reply
+                await stream.send(send, request_id)
+                return
         except CallerGoneError:
             return
         except CancelledError:  # the server's: it cancels what still runs when its grace is over
@@ -43,4 +52,7 @@ class HotEndpoint:
             reply = error_reply(stopping, self._shape, request_id)
         except Exception as error:
             reply = error_reply(error, self._shape, request_id)
-        await send_reply(send, reply, request_id)
+        if stream is not None and stream.started:
+            await stream.fail(send, reply.body)
+        else:
+            await send_reply(send, reply, request_id)

@@ -19,6 +19,7 @@ from service.errors import (
     NotFoundError,
     RequestTooLargeError,
     RetryLaterError,
+    SlowReaderError,
 )
 
 logger = logging.getLogger("batchyard.api")
@@ -58,6 +59,7 @@ TABLE: Mapping[type[BaseException], Row] = {
     RetryLaterError: Row(429, "rate_limit_error", "rate_limit_exceeded"),
     ModelUnavailableError: Row(503, "server_error", "model_unavailable"),
     DeadlineExceededError: Row(504, "server_error", "deadline_exceeded"),
+    SlowReaderError: Row(408, "invalid_request_error", "slow_reader"),
     CallerGoneError: Row(400, "invalid_request_error", "caller_gone"),
     EngineFailedError: Row(500, "server_error", "engine_failed"),
     Exception: Row(500, "server_error", "internal_error"),

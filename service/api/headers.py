@@ -11,12 +11,14 @@ from service.types import InferResponse
 
 RequestHeaders = Mapping[bytes, bytes]
 """Lower-case names, as ASGI has them."""
+RequestIds = Callable[[RequestHeaders], bytes]
+"""Gives a request its id."""
 
 _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
-def request_id_source() -> Callable[[RequestHeaders], bytes]:
+def request_id_source() -> RequestIds:
     """A function that gives each request its id: the caller's `x-request-id` where it is sane, else a new one."""
     prefix = secrets.token_hex(4).encode() + b"-%x"
     numbers = count(1)

@@ -11,7 +11,9 @@ class Limits:
     the caller sets no deadline, inf for no limit. `disconnect_delay`: seconds an answer may take before the connection
     is watched for the caller leaving. `compress_above`: smallest body in bytes that is worth compressing.
     `thread_above`: bytes from which (de)compressing moves to a thread. `max_embedding_inputs`: texts of one embeddings
-    request.
+    request. `generation_timeout`: `default_timeout` of requests that generate text. `heartbeat`: seconds after which a
+    stream without news sends a comment. `max_generation_bytes`: body size of a request that generates text; a million
+    tokens fit, and decoding it holds nobody up. `max_answers`: prompts times `n` of one request.
     """
 
     max_body_bytes: int = 64 * 1024 * 1024
@@ -20,3 +22,7 @@ class Limits:
     compress_above: int = 4096
     thread_above: int = 128 * 1024
     max_embedding_inputs: int = 2048
+    generation_timeout: float = 600.0
+    heartbeat: float = 10.0
+    max_generation_bytes: int = 4 * 1024 * 1024
+    max_answers: int = 1024

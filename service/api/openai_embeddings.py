@@ -14,7 +14,8 @@ from service.api.errors import OK
 from service.api.headers import answer_headers
 from service.api.known import ready_signature
 from service.api.limits import Limits
-from service.api.openai_messages import decode_embeddings, decode_input, encode_embeddings
+from service.api.openai_input import decode_input
+from service.api.openai_messages import decode_embeddings, encode_embeddings
 from service.api.openai_tensors import check_dimensions, embedding_output, embedding_tensors, shorten
 from service.api.reply import JSON_TYPE, Reply
 from service.errors import EngineFailedError
@@ -37,7 +38,7 @@ class Embeddings:
         gateway, limits = self._gateway, self._limits
         arrived = gateway.clock()
         message = decode_embeddings(await read_body(call.receive, call.headers, limits))
-        given = decode_input(message.input, limits.max_embedding_inputs)
+        given = decode_input(message.input, limits.max_embedding_inputs, "input")
         signature = ready_signature(gateway, message.model)
         output = embedding_output(message.model, signature)
         check_dimensions(message.dimensions, output.shape[-1])

@@ -1,9 +1,6 @@
 """OpenAI's embeddings request as it is on the wire, and its answer."""
 
 import base64
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,11 +9,7 @@ import orjson
 from msgspec import Meta, Raw, Struct
 
 from engines.tensor import Array
-from service.errors import InvalidRequestError
-
-TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-_START = re.compile(rb"\[\s*(.?)", re.DOTALL)
-_FIELD = re.compile(r"\$\.(\w+)|field `(\w+)`")
+from service.api.json_faults import decode_json
 
 
 class EmbeddingsMessage(Struct):
@@ -34,65 +27,12 @@ class _StrictMessage(EmbeddingsMessage, forbid_unknown_fields=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingInput:
-    """What is to be embedded: either `texts` or lists of token ids."""
-
-    texts: Sequence[str] = ()
-    tokens: Sequence[Sequence[int]] = ()
-
-
 _decode = msgspec.json.Decoder(_StrictMessage).decode
-_text = msgspec.json.Decoder(str).decode
-_texts = msgspec.json.Decoder(list[str]).decode
-_token_list = msgspec.json.Decoder(list[TokenId]).decode
-_token_lists = msgspec.json.Decoder(list[list[TokenId]]).decode
 
 
 def decode_embeddings(body: bytes) -> EmbeddingsMessage:
     """The request in `body`. Raises `InvalidRequestError` with the field at fault as `param`."""
-    try:
-        return _decode(body)
-    except msgspec.ValidationError as error:
-        found = _FIELD.search(str(error))
-        param = next(filter(None, found.groups()), None) if found else None
-        raise InvalidRequestError(f"the embeddings request is not right: {error}", param) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"the body is not valid JSON: {error}") from None
-    except RecursionError:
-        raise InvalidRequestError("the body is nested too deep") from None
-
-
-def decode_input(raw: Raw, most: int) -> EmbeddingInput:
-    """What `input` holds: a text, texts, token ids, or lists of token ids; at most `most`, none of them empty."""
-    try:
-        found = _parse(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(f"input must be a string, strings, token ids or lists of token ids: {error}") from None
-    count = len(found.texts) or len(found.tokens)
-    if count == 0:
-        raise _invalid("input is empty; send at least one text or list of token ids")
-    if count > most:
-        raise _invalid(f"input has {count} items, the most is {most}; send them in several requests")
-    if not all(found.texts) or not all(found.tokens):
-        raise _invalid("input holds an empty item; leave it out")
-    return found
-
-
-def _parse(raw: Raw) -> EmbeddingInput:
-    start = _START.match(raw)
-    if start is None:
-        return EmbeddingInput(texts=(_text(raw),))
-    if start.group(1) == b'"':
-        return EmbeddingInput(texts=_texts(raw))
-    if start.group(1) == b"[":
-        return EmbeddingInput(tokens=_token_lists(raw))
-    tokens = _token_list(raw)
-    return EmbeddingInput(tokens=(tokens,) if tokens else ())
-
-
-def _invalid(message: str) -> InvalidRequestError:
-    return InvalidRequestError(message, "input")
+    return decode_json(_decode, body)
 
 
 def encode_embeddings(vectors: Array, model: str, encoding: str, tokens: int) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from engines.tensor import BYTES, FP32, INT32, INT64, Array, Signature, TensorSpec
-from service.api.openai_messages import EmbeddingInput
+from service.api.openai_input import TextInput
 from service.errors import InvalidRequestError
 
 
@@ -26,7 +26,7 @@ def embedding_output(model: str, signature: Signature) -> TensorSpec:
     return found[0]
 
 
-def embedding_tensors(model: str, signature: Signature, given: EmbeddingInput) -> Iterator[tuple[str, Array]]:
+def embedding_tensors(model: str, signature: Signature, given: TextInput) -> Iterator[tuple[str, Array]]:
     """Input name and tensor of each request: texts in batches that the model takes, each list of token ids alone."""
     if given.texts:
         spec = _input(model, signature, "text", (BYTES,))

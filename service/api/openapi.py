@@ -1,15 +1,21 @@
 """The hot endpoints' entries in the OpenAPI page, which FastAPI cannot derive from plain ASGI endpoints."""
 
-from typing import Any
-
 from fastapi import FastAPI
 
 from engines.tensor import DATA_TYPES
+from service.api.openapi_generation import generation_entries
+from service.api.openapi_parts import (
+    INFER_HEADERS,
+    OPENAI_ERROR,
+    V2_ERROR,
+    Schema,
+    content,
+    path_parameters,
+    responses,
+)
 
 INFER_PATHS = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 EMBEDDINGS_PATH = "/v1/embeddings"
-
-Schema = dict[str, Any]
 
 _PARAMETERS: Schema = {"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}}
 _DATA: Schema = {"type": "array", "items": {}, "description": "Flat or nested as shape says, row-major."}
@@ -116,26 +122,6 @@ _EMBEDDINGS_ANSWER: Schema = {
         "usage": {"prompt_tokens": 6, "total_tokens": 6},
     },
 }
-_V2_ERROR: Schema = {
-    "type": "object",
-    "properties": {"error": {"type": "string"}},
-    "example": {"error": "input 'x': shape [2] needs 2 values, data has 3"},
-}
-_OPENAI_ERROR: Schema = {
-    "type": "object",
-    "properties": {
-        "error": {
-            "type": "object",
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": "string"},
-            },
-        }
-    },
-}
-_HEADERS = ("x-request-id", "x-model", "x-engine", "x-queue-ms", "x-engine-ms")
 
 
 def document(app: FastAPI) -> None:
@@ -146,23 +132,23 @@ def document(app: FastAPI) -> None:
         schema = derive()
         schema["paths"].update({path: {"post": _infer(path)} for path in INFER_PATHS})
         schema["paths"][EMBEDDINGS_PATH] = {"post": _embeddings()}
+        schema["paths"].update(generation_entries())
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _infer(path: str) -> Schema:
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    answer = _content(_INFER_ANSWER) | {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    answer = content(_INFER_ANSWER) | {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     return {
         "tags": ["Open Inference Protocol v2"],
         "summary": "Infer",
         "description": "JSON, or JSON with binary tensors behind it (header Inference-Header-Content-Length), or one "
         'raw tensor (that header 0). NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity". '
         "gzip and deflate both ways. The deadline may also come in the header x-deadline-ms.",
-        "parameters": [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names],
-        "requestBody": {"required": True, "content": _content(_INFER_REQUEST)},
-        "responses": _responses(answer, _V2_ERROR),
+        "parameters": path_parameters(path),
+        "requestBody": {"required": True, "content": content(_INFER_REQUEST)},
+        "responses": responses(answer, V2_ERROR, INFER_HEADERS),
     }
 
 
@@ -171,19 +157,6 @@ def _embeddings() -> Schema:
         "tags": ["OpenAI"],
         "summary": "Embeddings",
         "description": "OpenAI's embeddings endpoint; base64 is of little-endian float32.",
-        "requestBody": {"required": True, "content": _content(_EMBEDDINGS_REQUEST)},
-        "responses": _responses(_content(_EMBEDDINGS_ANSWER), _OPENAI_ERROR),
-    }
-
-
-def _content(schema: Schema) -> Schema:
-    return {"application/json": {"schema": schema}}
-
-
-def _responses(answer: Schema, error: Schema) -> Schema:
-    headers = {name: {"schema": {"type": "string"}} for name in _HEADERS}
-    return {
-        "200": {"description": "The answer", "headers": headers, "content": answer},
-        "4XX": {"description": "The request is at fault, or comes too early (429)", "content": _content(error)},
-        "5XX": {"description": "The server is at fault, or too late (504)", "content": _content(error)},
+        "requestBody": {"required": True, "content": content(_EMBEDDINGS_REQUEST)},
+        "responses": responses(content(_EMBEDDINGS_ANSWER), OPENAI_ERROR, INFER_HEADERS),
     }

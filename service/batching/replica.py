@@ -15,11 +15,10 @@ from engines.base import Engine
 from engines.tensor import Array
 from service.batching.batcher import Batcher, Taken, When
 from service.batching.compose import Composition
-from service.batching.cores import CoreBudget
-from service.batching.owner import OwnedEngine
 from service.batching.record import BatchRecord
 from service.batching.ticket import Answer, Ticket, Waiting
 from service.batching.worker import Clock, Executed, Worker, not_composed
+from service.cores import CoreBudget
 from service.errors import (
     BatchyardError,
     DeadlineExceededError,
@@ -27,6 +26,8 @@ from service.errors import (
     InvalidRequestError,
     ModelUnavailableError,
 )
+from service.generating import GenerateRequest, Generation, cannot_generate
+from service.owner import OwnedEngine
 from service.types import InferResponse, Job, Timing
 
 LOGGER = logging.getLogger("batchyard.batching")
@@ -213,6 +214,10 @@ class LocalReplica:
                 failed=executed.failed,
             )
         )
+
+    async def generate(self, request: GenerateRequest) -> Generation:
+        """Not what these engines do."""
+        raise cannot_generate(self.name)
 
     async def close(self, grace: float) -> None:
         """Refuses new work, answers what waits for at most `grace` seconds, fails the rest, frees the engines."""

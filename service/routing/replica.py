@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from service.generating import GenerateRequest, Generation
 from service.types import InferResponse, Job
 
 
@@ -22,6 +23,9 @@ class Replica(Protocol):
 
     async def infer(self, job: Job) -> InferResponse:
         """Raises `service.errors.BatchyardError`."""
+
+    async def generate(self, request: GenerateRequest) -> Generation:
+        """Raises `service.errors.BatchyardError`; so does reading what it returns."""
 
     async def close(self, grace: float) -> None:
         """Answers what it holds for at most `grace` seconds, then frees all."""

@@ -58,10 +58,14 @@ class SeriesCollector(Collector):
         yield tokens
         yield padding
         pending = GaugeMetricFamily("nv_inference_pending_request_count", "Parts of requests waiting", labels=LABELS)
+        running = GaugeMetricFamily("batchyard_running_answers", "Answers being generated", labels=LABELS)
         for key, series in self._series.items():
             if series.pending is not None:
                 pending.add_metric(key, series.pending())
+            if series.running is not None:
+                running.add_metric(key, series.running())
         yield pending
+        yield running
 
 
 def exposition(registry: CollectorRegistry, series: Mapping[Key, Series]) -> bytes:

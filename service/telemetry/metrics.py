@@ -6,8 +6,11 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from engines.generation import Usage
 from service.batching.record import BatchRecord
+from service.generating import GenerationTiming
 from service.telemetry.exposition import CONTENT_TYPE, SeriesCollector, exposition
+from service.telemetry.generations import Generations, GenerationsCollector
 from service.telemetry.series import Series
 
 Outcome = Literal["success", "REJECTED", "CANCELED", "BACKEND", "OTHER"]
@@ -20,8 +23,10 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = Lock()
         self._series: dict[tuple[str, str], Series] = {}
+        self._generations: dict[tuple[str, str], Generations] = {}
         self._registry = CollectorRegistry()
         self._registry.register(SeriesCollector(self._series))
+        self._registry.register(GenerationsCollector(self._generations))
         ProcessCollector(registry=self._registry)
 
     def request_done(self, model: str, version: str, outcome: Outcome, seconds: float) -> None:
@@ -53,10 +58,39 @@ class Metrics:
                 series.executed += record.rows
                 series.compute_seconds += record.compute_seconds * record.requests
 
+    def step_done(self, model: str, version: str, answers: int, seconds: float) -> None:
+        """One step of a generator: a batch of as many tokens as answers ran in it."""
+        with self._lock:
+            series = self._of(model, version)
+            series.executions += 1
+            series.executed += answers
+            series.engine.observe(seconds)
+            series.compute_seconds += seconds * answers
+            series.size.observe(answers)
+
+    def generation_done(self, model: str, version: str, timing: GenerationTiming, usage: Usage) -> None:
+        """One request was answered with generated text."""
+        with self._lock:
+            self._of(model, version).queue.observe(timing.queue)
+            generations = self._generations.get((model, version))
+            if generations is None:
+                generations = self._generations[(model, version)] = Generations()
+            generations.first_token.observe(timing.first_token)
+            if usage.completion_tokens > 1:
+                generations.per_token.observe(timing.per_token)
+            generations.prompt_tokens.observe(usage.prompt_tokens)
+            generations.completion_tokens.observe(usage.completion_tokens)
+            generations.cached_tokens += usage.cached_tokens
+
     def watch_pending(self, model: str, version: str, count: Callable[[], int]) -> None:
         """Asks `count` for the parts waiting in this model's queue, at every scrape; the last call counts."""
         with self._lock:
             self._of(model, version).pending = count
+
+    def watch_running(self, model: str, version: str, count: Callable[[], int]) -> None:
+        """Asks `count` for the answers that this model generates, at every scrape; the last call counts."""
+        with self._lock:
+            self._of(model, version).running = count
 
     def exposition(self) -> tuple[bytes, str]:
         """All metrics in Prometheus' text format, and its content type."""

@@ -25,6 +25,7 @@ class Series:
         "pending",
         "queue",
         "request",
+        "running",
         "size",
         "tokens",
     )
@@ -44,6 +45,7 @@ class Series:
         """Of every part, so that its mean over parts is the compute time a caller saw, as in Triton."""
         self.padding_tokens = 0
         self.pending: Callable[[], int] | None = None
+        self.running: Callable[[], int] | None = None
 
     @property
     def answered(self) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from engines.errors import ModelLoadError
-from service.batching.cores import CoreBudget
 from service.catalog import Catalog, Route
+from service.cores import CoreBudget
 from service.errors import InvalidRequestError, ModelUnavailableError, NotFoundError
 from service.gateway import Gateway
 from service.opening import Machine

@@ -1,11 +1,13 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from service.settings import InvalidSettingsError, RouteSettings, Settings, flag_of, load_settings
+from service.settings import InvalidSettingsError, PipelineSettings, RouteSettings, Settings, flag_of, load_settings
 
 Write = Callable[[str], Path]
+PIPELINE = {"model": "writer", "classifier": "topic", "system": "Be brief.", "policies": "a.toml"}
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,9 @@ def test_defaults() -> None:
     assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 8000, 67_108_864)
     assert settings.model_repository == [Path("model_repository")]
     assert settings.models == []
+    assert (settings.generation_timeout_ms, settings.stream_buffer) == (600_000, 1024)
     assert settings.routes == {}
+    assert settings.pipelines == {}
 
 
 def test_command_line_wins_over_environment_over_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,10 +53,17 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         log_level = "debug"
         max_body_bytes = 9
         default_timeout_ms = 9
+        generation_timeout_ms = 9
         max_queue_size = 9
+        stream_buffer = 9
         cores = 9
         shutdown_grace_seconds = 9
         routes.minilm.variants = ["x"]
+        [pipelines.help-desk]
+        model = "writer"
+        classifier = "topic"
+        system = "Be brief."
+        policies = "a.toml"
     """
     text = {
         "model_repository": "a,b",
@@ -60,11 +71,15 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         "host": "::1",
         "log_level": "debug",
         "routes": '{"minilm": {"variants": ["x"]}}',
+        "pipelines": json.dumps({"help-desk": PIPELINE}),
     }
     text |= {name: "9" for name in Settings.model_fields if name not in text}
     expected = load_settings(text)
     assert expected.models == ["x", "y"]
     assert expected.routes == {"minilm": RouteSettings(variants=["x"], policy="ordered")}
+    wanted = PipelineSettings(model="writer", classifier="topic", system="Be brief.", policies=Path("a.toml"))
+    assert expected.pipelines == {"help-desk": wanted}
+    assert (wanted.least_confidence, wanted.excerpt_bytes) == (0.4, 250)
     assert load_settings({}, write(file)) == expected
     write("")
     for name, value in text.items():
@@ -90,6 +105,15 @@ def test_config_file_is_named_by_flag_or_environment(tmp_path: Path, monkeypatch
         ),
         ("port = 'x'", "gateway.toml: port: found 'x'; wanted a valid integer"),
         ("routes.a.policy = 'best'\nroutes.a.variants = ['x']", "policy: found 'best'; wanted 'ordered' or 'fastest'"),
+        ("models = [1]", "gateway.toml: models.0: found 1; wanted a valid string"),
+        (
+            "pipelines.a = {modle = 'x', classifier = 'y', system = 'z', policies = 'p', model = 'm'}",
+            "did you mean 'mod",
+        ),
+        (
+            "pipelines.a = {classifier = 'y', system = 'z', policies = 'p'}",
+            "gateway.toml: pipelines.a.model: is missing",
+        ),
         ("port = ", "gateway.toml: cannot be read as TOML: "),
     ],
 )
@@ -111,6 +135,14 @@ def test_faults_of_flag_and_environment_name_their_source(monkeypatch: pytest.Mo
     assert routes.startswith("BATCHYARD_ROUTES: found '{'; wanted JSON (")
 
 
+def test_a_pipeline_of_pipelines_is_refused() -> None:
+    nested = {"help-desk": PIPELINE, "outer": PIPELINE | {"model": "help-desk"}}
+    with pytest.raises(
+        InvalidSettingsError, match="pipeline 'outer' asks 'help-desk', a pipeline; wanted a model or r"
+    ):
+        load_settings({"pipelines": nested})
+
+
 def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCHYARD_MODEL", "x")
     with pytest.raises(
@@ -127,6 +159,7 @@ def test_missing_config_file_is_refused() -> None:
 def test_shipped_file_is_valid_and_names_every_setting() -> None:
     shipped = Path(__file__).parents[2] / "gateway.toml"
     assert load_settings({}, shipped).routes["minilm"].variants[0] == "minilm_openvino"
+    assert load_settings({}, shipped).pipelines["bank-assistant"].model == "assistant"
     assert [name for name in Settings.model_fields if name not in shipped.read_text()] == []
 
 

@@ -21,7 +21,9 @@ from service.errors import (
     QueueFullError,
     UnsupportedError,
 )
+from service.generating import GenerateRequest, Generation
 from service.types import InferRequest, InferResponse, ModelInfo, Timing
+from tests.service.api.talkers import TALKERS, Talker
 
 EMBEDDING_SIZE = 8
 Run = Callable[[InferRequest], dict[str, Array]]
@@ -103,6 +105,7 @@ class TestGateway:
         self.asked = threading.Semaphore(0)
         self.cancelled = threading.Semaphore(0)
         self.last: InferRequest | None = None
+        self.talker = Talker(self.asked, self.cancelled)
         self._models: dict[str, tuple[ModelInfo, Run]] = {}
         for name in DATA_TYPES:
             self.add(info(f"identity_{name.lower()}", identity_model(name)), identity)
@@ -126,6 +129,9 @@ class TestGateway:
             info("bad", Signature((), ()), ready=False, reason="config.pbtxt:3: no such field", versions=()), embed
         )
 
+        for name in TALKERS:
+            self.add(info(name, Signature((), ())), identity)
+
     def add(self, model: ModelInfo, run: Run) -> None:
         self._models[model.name] = (model, run)
 
@@ -142,6 +148,14 @@ class TestGateway:
         tokens = sum(array.size for array in request.inputs.values())
         version = request.version or found.versions[-1]
         return InferResponse(found.name, version, outputs, "numpy", Timing(0.0015, 0.00225), tokens)
+
+    async def generate(self, request: GenerateRequest) -> Generation:
+        found = self.model(request.model, request.version)
+        if not found.ready:
+            raise ModelUnavailableError(found.reason)
+        if request.model in FAULTS:
+            raise FAULTS[request.model]
+        return self.talker.answer(request, request.version or found.versions[-1])
 
     async def _never(self) -> None:
         self.asked.release()

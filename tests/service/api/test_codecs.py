@@ -14,7 +14,10 @@ from hypothesis.extra import numpy as st_numpy
 from engines.tensor import BYTES, DATA_TYPES, DataType, encode_raw
 from service.api.classification import classify
 from service.api.json_tensors import decode_data, encode_data
-from service.api.openai_messages import decode_embeddings, decode_input
+from service.api.openai_chat import understand_chat
+from service.api.openai_chat_messages import ChatRequest
+from service.api.openai_input import decode_input
+from service.api.openai_messages import decode_embeddings
 from service.api.openai_tensors import shorten
 from service.api.v2_request import decode_binary, decode_request
 from service.api.v2_response import encode_response
@@ -113,9 +116,29 @@ def test_any_bytes_are_refused(body: bytes, header_length: int | None) -> None:
 def test_embeddings_input_is_read_or_refused(value: Any) -> None:
     body = json.dumps({"model": "m", "input": value}).encode()
     with suppress(InvalidRequestError):
-        found = decode_input(decode_embeddings(body).input, 10)
+        found = decode_input(decode_embeddings(body).input, 10, "input")
         expected = [value] if isinstance(value, str) or isinstance(value[0], int) else value
         assert [*found.texts, *found.tokens] == expected
+
+
+@given(st.dictionaries(st.sampled_from(ChatRequest.__struct_fields__), JSON | st.sampled_from(["text", 1, 0.5, True])))
+def test_any_chat_is_understood_or_refused(fields: dict[str, Any]) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}]} | fields
+    with suppress(InvalidRequestError):
+        understand_chat(json.dumps(body).encode())
+
+
+@given(JSON, JSON, JSON)
+def test_any_message_is_understood_or_refused(message: Any, content: Any, tools: Any) -> None:
+    for messages in ([message], [{"role": "user", "content": content}], [{"role": "assistant", "tool_calls": tools}]):
+        with suppress(InvalidRequestError):
+            understand_chat(json.dumps({"model": "m", "messages": messages, "tools": tools}).encode())
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_no_chat(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        understand_chat(body)
 
 
 @given(st_numpy.arrays(np.float32, st_numpy.array_shapes(min_dims=1, max_dims=3)), st.integers(1, 5))

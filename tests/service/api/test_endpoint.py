@@ -1,11 +1,19 @@
 """The hot endpoint where the server ends it."""
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
+from engines.generation import GenerationCall
 from service.api.endpoint import Call, HotEndpoint
-from service.api.errors import v2_shape
+from service.api.errors import openai_shape, v2_shape
+from service.api.limits import Limits
 from service.api.reply import Reply
+from service.api.streaming import EventStream
+from service.api.v2_generate import Pieces
+from service.generating import GenerateRequest, Generation
+from tests.service.api.models import TestGateway
 
 
 async def test_a_request_that_the_stopping_server_cancels_is_told_so() -> None:
@@ -30,3 +38,33 @@ async def test_a_request_that_the_stopping_server_cancels_is_told_so() -> None:
     await task
     assert sent[0]["status"] == 503
     assert b"the server is stopping" in sent[1]["body"]
+
+
+async def test_a_stream_that_the_stopping_server_cancels_ends_with_an_event(tmp_path: Path) -> None:
+    gateway = TestGateway(tmp_path)
+    sent: list[Any] = []
+    begun = asyncio.Event()
+
+    async def generate() -> Generation:
+        return await gateway.generate(GenerateRequest("stuck", GenerationCall(("hello",))))
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def answer(call: Call) -> EventStream:
+        return EventStream(generate, lambda generation: Pieces(b'{"text_output":'), call.receive, Limits())
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body":
+            begun.set()
+
+    endpoint = HotEndpoint(answer, openai_shape, lambda _: b"id")
+    task = asyncio.create_task(endpoint({"type": "http", "headers": [], "path_params": {}}, receive, send))
+    await begun.wait()
+    task.cancel()
+    await task
+    assert sent[1]["body"] == b'data: {"text_output":"he"}\n\n'
+    assert json.loads(sent[2]["body"].removeprefix(b"data: "))["error"]["code"] == "model_unavailable"
+    assert not sent[2].get("more_body")
+    assert gateway.talker.open == 0

@@ -16,11 +16,11 @@ from engines.model_config import DynamicBatching
 from engines.tensor import FP32, Signature, TensorSpec
 from service.batching.batcher import Batcher
 from service.batching.compose import Composer, StackComposer
-from service.batching.cores import CoreBudget
 from service.batching.cost import CostModel
-from service.batching.owner import open_owned
 from service.batching.record import BatchRecord
 from service.batching.replica import Identity, LocalReplica
+from service.cores import CoreBudget
+from service.owner import open_owned
 from service.types import InferRequest, InferResponse, Job
 
 SPEC = TensorSpec("x", FP32, (1,))

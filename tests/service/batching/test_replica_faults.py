@@ -10,16 +10,16 @@ import pytest
 from engines.model_config import DynamicBatching, QueuePolicy
 from service.batching.batcher import Batcher
 from service.batching.compose import Composition, StackComposer
-from service.batching.cores import CoreBudget
 from service.batching.cost import CostModel
-from service.batching.owner import open_owned
 from service.batching.replica import Identity, LocalReplica
 from service.batching.ticket import Ticket
+from service.cores import CoreBudget
 from service.errors import (
     DeadlineExceededError,
     EngineFailedError,
     ModelUnavailableError,
 )
+from service.owner import open_owned
 from tests.service.batching.gate import STACKED, Gate, given, held, job, replica, until, value_of
 
 

@@ -18,14 +18,14 @@ from engines.model_config import DynamicBatching, QueuePolicy
 from engines.tensor import FP32, Signature, TensorSpec
 from service.batching.batcher import Batcher
 from service.batching.compose import Composer, Composition, SingleComposer, StackComposer
-from service.batching.cores import CoreBudget
 from service.batching.cost import CostModel
-from service.batching.owner import open_owned
 from service.batching.pad import PadComposer
 from service.batching.record import BatchRecord
 from service.batching.replica import Identity, LocalReplica
 from service.batching.ticket import Ticket
+from service.cores import CoreBudget
 from service.errors import BatchyardError, EngineFailedError, InvalidRequestError
+from service.owner import open_owned
 from service.types import InferRequest, InferResponse, Job
 
 SEED = random.randrange(2**32)

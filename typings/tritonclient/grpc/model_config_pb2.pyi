@@ -103,6 +103,9 @@ class ModelWarmup(Message):
 class ModelResponseCache(Message):
     enable: bool
 
+class ModelTransactionPolicy(Message):
+    decoupled: bool
+
 class ModelConfig(Message):
     name: str
     platform: str
@@ -119,4 +122,5 @@ class ModelConfig(Message):
     default_model_filename: str
     parameters: Mapping[str, ModelParameter]
     model_warmup: _Messages[ModelWarmup]
+    model_transaction_policy: ModelTransactionPolicy
     response_cache: ModelResponseCache

@@ -1,7 +1,7 @@
 from threading import Event, Thread
 from time import sleep
 
-from service.batching.cores import CoreBudget
+from service.cores import CoreBudget
 
 
 def test_what_needs_no_cores_waits_for_nobody() -> None:

@@ -1,0 +1,22 @@
+"""POST /v1/chat/completions."""
+
+from functools import partial
+
+from service.api.generation_fields import wants_usage
+from service.api.openai_answers import new_envelope
+from service.api.openai_chat_answer import encode_chat
+from service.api.openai_chat_chunks import ChatChoice
+from service.api.openai_chat_messages import decode_chat
+from service.api.openai_chat_request import chat_call
+from service.api.openai_generation import Asked
+
+
+def understand_chat(body: bytes) -> Asked:
+    """The request in `body`; raises `InvalidRequestError` with the field at fault as `param`."""
+    message = decode_chat(body)
+    usage = wants_usage(message)
+    call = chat_call(message)
+    streamed = message.stream or False
+    envelope = new_envelope("chatcmpl-", "chat.completion.chunk" if streamed else "chat.completion", message.model)
+    encode = partial(encode_chat, logprobs=call.options.logprobs is not None)
+    return Asked(call, streamed, usage, envelope, encode, partial(ChatChoice, envelope.opening()))

@@ -1,0 +1,94 @@
+"""POST /v2/models/{model}[/versions/{version}]/generate and /generate_stream: Triton's generate extension."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from orjson import dumps
+
+from engines.generation import Delta, Event
+from service.api.collecting import collect
+from service.api.deadlines import deadline_of, stream_deadline_of
+from service.api.disconnect import while_connected
+from service.api.endpoint import Call
+from service.api.errors import OK
+from service.api.generation_body import read_generation_body
+from service.api.generation_headers import generation_headers
+from service.api.limits import Limits
+from service.api.reply import JSON_TYPE, Reply
+from service.api.streaming import EventStream
+from service.api.v2_generate_messages import GenerateAsked, decode_generate
+from service.errors import InvalidRequestError
+from service.gateway import Gateway
+from service.generating import GenerateRequest, Generation
+
+
+class Generate:
+    """Goes on with a text, and answers with all of it."""
+
+    def __init__(self, gateway: Gateway, limits: Limits) -> None:
+        self._gateway = gateway
+        self._limits = limits
+
+    async def __call__(self, call: Call) -> Reply:
+        """Raises `BatchyardError`."""
+        gateway, limits = self._gateway, self._limits
+        arrived = gateway.clock()
+        asked = decode_generate(await read_generation_body(call, limits, "text_input"))
+        if asked.stream:
+            raise InvalidRequestError("stream is true; ask /generate_stream for a stream", "stream")
+        deadline = deadline_of(arrived, call.headers, asked.timing, limits.generation_timeout)
+        work = collect(gateway.generate(_request(call, asked, deadline)), 1)
+        whole = await while_connected(work, call.receive, limits.disconnect_delay)
+        body = b"".join((_opening(whole.generation, asked), dumps(whole.answers[0].text), b"}"))
+        return Reply(OK, body, [JSON_TYPE, *generation_headers(whole.generation)])
+
+
+class GenerateStream:
+    """Goes on with a text, and answers piece by piece."""
+
+    def __init__(self, gateway: Gateway, limits: Limits) -> None:
+        self._gateway = gateway
+        self._limits = limits
+
+    async def __call__(self, call: Call) -> EventStream:
+        """Raises `BatchyardError`."""
+        gateway, limits = self._gateway, self._limits
+        arrived = gateway.clock()
+        asked = decode_generate(await read_generation_body(call, limits, "text_input"))
+        if asked.stream is False:
+            raise InvalidRequestError("stream is false; ask /generate for a whole answer", "stream")
+        deadline = stream_deadline_of(arrived, call.headers, asked.timing, limits.generation_timeout)
+        generate = partial(gateway.generate, _request(call, asked, deadline))
+        return EventStream(generate, lambda generation: Pieces(_opening(generation, asked)), call.receive, limits)
+
+
+def _request(call: Call, asked: GenerateAsked, deadline: float) -> GenerateRequest:
+    version = call.path.get("version", "")
+    return GenerateRequest(call.path["model"], asked.call, version, asked.id, deadline, asked.priority)
+
+
+def _opening(generation: Generation, asked: GenerateAsked) -> bytes:
+    """The JSON of an answer, up to its text."""
+    fields = {"model_name": generation.model, "model_version": generation.version}
+    if asked.id:
+        fields["id"] = asked.id
+    return dumps(fields)[:-1] + b',"text_output":'
+
+
+class Pieces:
+    """Implements `service.api.streaming.EventEncoder`: each event has the text that is new behind `opening`, JSON."""
+
+    def __init__(self, opening: bytes) -> None:
+        self._opening = b"data: " + opening
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        """One event a piece."""
+        parts: list[bytes] = []
+        for event in events:
+            if type(event) is Delta and event.text:
+                parts += (self._opening, dumps(event.text), b"}\n\n")
+        return b"".join(parts)
+
+    def end(self) -> bytes:
+        """Nothing: the stream just ends."""
+        return b""

@@ -1,0 +1,71 @@
+"""What passes through the one door when text is generated: a request, and the answer as it comes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engines.generation import Event, GenerationCall
+from service.errors import InvalidRequestError
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One call as the caller made it, whatever its protocol.
+
+    `version` "" is the newest served. `deadline`: seconds on the gateway's clock until which the whole answer is
+    wanted, inf for none. `priority`: 1 is the most urgent, 0 the model's default.
+    """
+
+    model: str
+    call: GenerationCall
+    version: str = ""
+    id: str = ""
+    deadline: float = float("inf")
+    priority: int = 0
+
+
+@dataclass(slots=True)
+class GenerationTiming:
+    """Seconds: in the queue, until the first token came (queue included), and between tokens after it, on average."""
+
+    queue: float = 0.0
+    first_token: float = 0.0
+    per_token: float = 0.0
+
+
+class Generation(Protocol):
+    """An accepted request on its way: the caller's end of it. Used on the event loop, by one task."""
+
+    model: str
+    version: str
+    engine: str
+
+    @property
+    def timing(self) -> GenerationTiming:
+        """What is known so far."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What a pipeline found out about the request, to be shown to the caller."""
+
+    async def read(self) -> Sequence[Event]:
+        """All events that came since the last call, waiting for the first; () after `Usage`, which is always the last.
+
+        Raises `service.errors.BatchyardError`, after which nothing follows.
+        """
+
+    def close(self) -> None:
+        """Ends it: what is not generated yet never will be. To be called in every case; may be called twice."""
+
+
+def cannot_generate(name: str) -> InvalidRequestError:
+    """The error of a model that only infers, asked to generate. `name`: `model:version`."""
+    model = name.rpartition(":")[0]
+    return InvalidRequestError(f"model {model!r} does not generate text; ask it by /v2/models/{model}/infer", "model")
+
+
+def cannot_infer(name: str) -> InvalidRequestError:
+    """The error of a model that only generates, asked to infer. `name`: `model:version`."""
+    model = name.rpartition(":")[0]
+    wanted = f"/v1/chat/completions or /v2/models/{model}/generate"
+    return InvalidRequestError(f"model {model!r} generates text; ask it by {wanted}", "model")
