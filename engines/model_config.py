@@ -136,8 +136,8 @@ class TextGeneration:
 
     `window`: tokens of a prompt and its answer, 0: the model's own. `max_tokens`: of an answer whose caller names none,
     0: what the window leaves. `temperature`, `top_p`: likewise, where the caller names none. `max_sequences`: answers
-    generated at once. `max_waiting`: answers that may wait for a place. `kv_cache_tokens`: tokens of all that runs at once,
-    0: the engine's choice. `chat_template`: a file in the model's folder, "" takes what the model files bring.
+    generated at once. `max_waiting`: answers that may wait for a place. `kv_cache_tokens`: tokens of all that runs at
+    once, 0: the engine's choice. `chat_template`: a file in the model's folder, "" takes what the model files bring.
     """
 
     window: int = 0

@@ -25,7 +25,7 @@ _LONGEST_TEXT = 500
 _RETRY_AFTER = 1.0
 """Seconds, where the server names none."""
 _MOST_RETRY = 3600.0
-_AT_FAULT = (400, 404, 413, 422)
+_AT_FAULT = (400, 413, 422)
 """Statuses that blame the request."""
 _LOCKED = (401, 402, 403)
 _TYPES: Mapping[str, int] = {

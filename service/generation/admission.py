@@ -7,7 +7,15 @@ from operator import attrgetter
 from engines.text_generator import GeneratorLimits
 from service.generation.ticket import Ticket
 
+AGING = 5.0
+"""Seconds by which a priority level is due later than the one before it."""
+
 _by_due = attrgetter("due")
+
+
+def due_of(arrival: float, priority: int) -> float:
+    """When a request that came then is due; 1 is the most urgent, 0 counts as 1."""
+    return arrival + max(0, priority - 1) * AGING
 
 
 class Admission:

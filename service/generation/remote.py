@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engines.errors import EngineError, EngineTimeoutError, EngineUnreachableError
-from engines.generation import RemoteGenerator
+from engines.generation import Chat, GenerationCall, RemoteGenerator
 from engines.model_config import ModelConfig, TextGeneration
 from service.errors import (
     DeadlineExceededError,
@@ -15,14 +15,13 @@ from service.errors import (
     QueueFullError,
 )
 from service.generating import GenerateRequest, GenerationTiming, cannot_infer
+from service.generation.admission import due_of
+from service.generation.options import cannot, check_features
 from service.generation.remote_admission import RemoteAdmission
 from service.generation.remote_breaker import Breaker
-from service.generation.remote_features import refuse_missing
 from service.generation.remote_stream import RemoteGeneration, in_our_words
 from service.types import InferResponse, Job
 
-AGING = 5.0
-"""Seconds by which a priority level is due later than the one before it."""
 _FIRST_GUESS = 1.0
 """Seconds an answer takes, until one was seen."""
 _WEIGHT = 0.1
@@ -78,7 +77,7 @@ class RemoteReplica:
 
     async def generate(self, request: GenerateRequest) -> RemoteGeneration:
         """Asks the other server, and waits for its first events; raises `BatchyardError`."""
-        refuse_missing(self._model, request.call, self._remote.features)
+        self._check_features(request.call)
         arrival = self._clock()
         answers = len(request.call.prompts) * request.call.options.n
         self._check_room(answers, request.deadline - arrival)
@@ -96,6 +95,12 @@ class RemoteReplica:
         await self._begin(generation)
         return generation
 
+    def _check_features(self, call: GenerationCall) -> None:
+        features = self._remote.features
+        check_features(call.options, features, self._backend)
+        if "tools" not in features and any(isinstance(prompt, Chat) and prompt.tools for prompt in call.prompts):
+            raise cannot("tools", self._backend)
+
     def _check_room(self, answers: int, left: float) -> None:
         if self.fault:
             raise self._unavailable()
@@ -112,7 +117,7 @@ class RemoteReplica:
             raise DeadlineHopelessError(text, wait - left)
 
     async def _enter(self, answers: int, request: GenerateRequest, arrival: float) -> None:
-        due = arrival + max(0, request.priority - 1) * AGING
+        due = due_of(arrival, request.priority)
         left = request.deadline - self._clock()
         try:
             async with asyncio.timeout(left if left < float("inf") else None):

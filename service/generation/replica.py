@@ -17,7 +17,7 @@ from service.errors import (
     QueueFullError,
 )
 from service.generating import GenerateRequest, cannot_infer
-from service.generation.admission import Admission
+from service.generation.admission import Admission, due_of
 from service.generation.answer import AnswerText
 from service.generation.intake import GenerationIntake, GenerationJob
 from service.generation.local import LocalGeneration
@@ -27,8 +27,6 @@ from service.generation.worker import Broken, Lost, Refused, Reopened, Report, S
 from service.owner import Owner
 from service.types import InferResponse, Job
 
-AGING = 5.0
-"""Seconds by which a priority level is due later than the one before it."""
 _MOST_CRASHES = 3
 """Breaks of the engine that an answer outlives, though it had tokens by then and so was hardly at fault."""
 
@@ -109,7 +107,7 @@ class GeneratorReplica:
         job = await self._intake.check(request.call)
         self._check_room(job, request.deadline)
         generation = LocalGeneration(self._identity, job.prompt_tokens, arrival, self._around.buffer, self._drop)
-        due = arrival + max(0, request.priority - 1) * AGING
+        due = due_of(arrival, request.priority)
         for index, (asked, plan) in enumerate(zip(job.requests, job.plans, strict=True)):
             text = AnswerText(index, self._language, plan, self._around.new_id)
             ticket = Ticket(generation, asked, text, due)

@@ -179,7 +179,7 @@ async def test_an_end_without_done_is_an_end(remote: RemoteGenerator) -> None:
     ("script", "kind", "message"),
     [
         ("refused: 400", InvalidInputError, "it is 400 for <>"),
-        ("refused: 404", InvalidInputError, "it is 404 for <>"),
+        ("refused: 404", ExecutionError, "it is 404 for <>"),
         ("refused: 422", InvalidInputError, "it is 422 for <>"),
         ('refused_with: {"detail": [{"msg": "no n"}, {"msg": "no m"}]}', InvalidInputError, "no n; no m"),
         ('refused_with: {"object": "error", "message": "flat"}', InvalidInputError, "flat"),

@@ -31,7 +31,7 @@ async def test_a_hundred_cut_at_random_points_leave_nothing_behind(seed: int) ->
         texts = [f"{index}: " + "你好 " * chance.randrange(1, 12) for index in range(150)]
         cuts = [None if chance.random() < 1 / 3 else chance.randrange(6) for _ in texts]
         tasks = [asyncio.create_task(_follow(replica, text, cut)) for text, cut in zip(texts, cuts, strict=True)]
-        for task in tasks:
+        for _task in tasks:
             if chance.random() < 0.1:
                 await asyncio.sleep(0)
         answers = await asyncio.gather(*tasks)
