@@ -1,15 +1,14 @@
 """Generated text: tokens a second through HTTP, against the bare pipeline and against llama.cpp, taking turns."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import server, streams
+from benchmarks import llama_cpp, server, streams
 from benchmarks.report import Row
 
 MODEL = "assistant"
@@ -95,27 +94,9 @@ class BarePipeline:
         return first, time.perf_counter() - start
 
 
-@contextmanager
-def _llama_cpp(weights: Path) -> Iterator[str]:
-    """A llama.cpp server over the same weights, "" where xllamacpp is not installed."""
-    if find_spec("xllamacpp") is None:
-        yield ""
-        return
-    import xllamacpp
-
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(weights)
-    parameters.n_parallel = max(CONCURRENCIES)
-    parameters.n_ctx = 512 * max(CONCURRENCIES)
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 2
-    parameters.verbosity = -1
-    running = xllamacpp.Server(parameters)
-    yield f"{running.listening_address}/v1/chat/completions"
-
-
 def steps() -> int:
     """How many steps `measure` tells of."""
-    return ROUNDS * (3 * len(CONCURRENCIES) + 1)
+    return ROUNDS * (2 * len(CONCURRENCIES) + 1) + len(CONCURRENCIES)
 
 
 def measure(repository: Path, texts: Sequence[str], step: Step) -> tuple[list[Row], list[str]]:
@@ -123,17 +104,22 @@ def measure(repository: Path, texts: Sequence[str], step: Step) -> tuple[list[Ro
     weights = weights_of(repository)
     runs = _Runs()
     bare = BarePipeline(weights)
-    with server.running(("--models", MODEL)) as url, _llama_cpp(weights) as peer:
+    with server.running(("--models", MODEL)) as url:
         chat = f"{url}/v1/chat/completions"
-        _round(runs, bare, chat, "", texts, lambda _: None)  # every side has seen every shape
+        _round(runs, bare, chat, texts, lambda _: None)  # every side has seen every shape
         runs = _Runs()
         for turn in range(ROUNDS):
             shift = (turn + 1) * sum(CONCURRENCIES)
-            _round(runs, bare, chat, peer, [*texts[shift:], *texts[:shift]], step)
-    return _rows(runs), _notes(runs, peer)
+            _round(runs, bare, chat, [*texts[shift:], *texts[:shift]], step)
+    if llama_cpp.is_available():
+        with llama_cpp.running(weights, max(CONCURRENCIES)) as url:
+            for streams_at_once in CONCURRENCIES:
+                step(f"llama.cpp, {streams_at_once} streams")
+                _add(runs.peer, streams_at_once, _seconds(f"{url}/v1/chat/completions", texts[:streams_at_once]))
+    return _rows(runs), _notes(runs)
 
 
-def _round(runs: _Runs, bare: BarePipeline, chat: str, peer: str, texts: Sequence[str], step: Step) -> None:
+def _round(runs: _Runs, bare: BarePipeline, chat: str, texts: Sequence[str], step: Step) -> None:
     step("first tokens")
     for text in texts[:FIRST_TOKENS]:
         runs.bare_first.append(bare.run([text], 1)[0] * 1000)
@@ -144,9 +130,6 @@ def _round(runs: _Runs, bare: BarePipeline, chat: str, peer: str, texts: Sequenc
         _add(runs.bare, streams_at_once, bare.run(chosen, TOKENS)[1])
         step(f"gateway, {streams_at_once} streams")
         _add(runs.gateway, streams_at_once, _seconds(chat, chosen))
-        step(f"llama.cpp, {streams_at_once} streams")
-        if peer:
-            _add(runs.peer, streams_at_once, _seconds(peer, chosen))
 
 
 def _add(rates: dict[int, list[float]], streams_at_once: int, seconds: float) -> None:
@@ -165,16 +148,16 @@ def _rows(runs: _Runs) -> list[Row]:
     rows = []
     for side, rates in (("bare pipeline", runs.bare), ("gateway", runs.gateway), ("llama.cpp", runs.peer)):
         for streams_at_once, values in rates.items():
-            ratio = median(a / b for a, b in zip(values, runs.bare[streams_at_once], strict=True))
+            ratio = median(a / b for a, b in zip(values, runs.bare[streams_at_once], strict=False))
             what = f"{side}, {streams_at_once} streams, tokens"
             rows.append(Row(what, median(values), tuple(values), ratio))
     return rows
 
 
-def _notes(runs: _Runs, peer: str) -> list[str]:
+def _notes(runs: _Runs) -> list[str]:
     bare, through = median(runs.bare_first), median(runs.gateway_first)
     first = f"first token, one stream: {bare:.1f} ms bare, {through:.1f} ms through HTTP, {through - bare:.1f} ms over"
-    return [first] if peer else [first, "skipped llama.cpp: xllamacpp is not installed (pip install xllamacpp)"]
+    return [first] if runs.peer else [first, f"skipped llama.cpp: {llama_cpp.MISSING}"]
 
 
 def main() -> None:
@@ -188,7 +171,7 @@ def main() -> None:
     skipped = reason_to_skip(repository)
     if skipped:
         raise SystemExit(skipped)
-    rows, notes = measure(repository, load_texts(768), lambda _: None)
+    rows, notes = measure(repository, load_texts(768), lambda what: print(what, flush=True))
     report.show(Console(width=120), rows, notes)
 
 

@@ -17,7 +17,7 @@ from engines.generation import Feature
 from engines.model_config import TextGeneration
 from engines.openvino_genai_model import block_size, find_model, kv_blocks, read_shape
 from engines.openvino_genai_request import check_sampling, generation_config, grammar_text
-from engines.openvino_genai_scheduler import scheduler_config
+from engines.openvino_genai_scheduler import pipeline_settings, scheduler_config
 from engines.openvino_genai_settings import read_settings
 from engines.openvino_genai_warmup import warm_up
 from engines.openvino_import import import_openvino
@@ -74,21 +74,19 @@ def open_generator(options: EngineOptions) -> "OpenVinoGenAI":
     blocks = kv_blocks(config, shape, settings, block)
     sequences = (config.generation or TextGeneration()).max_sequences
     scheduler = scheduler_config(openvino_genai, settings, blocks, sequences)
-    properties = compile_settings(config.precision, device, options.threads)
+    properties = compile_settings(config.precision, device, options.threads) | pipeline_settings(settings)
     properties["sampler_num_threads"] = options.threads
-    if settings.kv_precision:
-        properties["KV_CACHE_PRECISION"] = settings.kv_precision
 
     def open_pipeline() -> Opened:
         try:
             pipeline = openvino_genai.ContinuousBatchingPipeline(str(path), scheduler, device, properties)
+            tokenizer, told = pipeline.get_tokenizer(), pipeline.get_config()
+            vocabulary = len(tokenizer.get_vocab())
         except RuntimeError as error:
-            text = f"model {config.name!r}: OpenVINO GenAI cannot open {path.name} on {device}: {_line(error)}"
+            text = f"model {config.name!r}: OpenVINO GenAI cannot open {path.name!r} on {device}: {_line(error)}"
             raise ModelLoadError(text) from error
-        tokenizer = pipeline.get_tokenizer()
-        told = pipeline.get_config()
         ends = {*shape.ends, *told.stop_token_ids, told.eos_token_id, tokenizer.get_eos_token_id()}
-        return Opened(pipeline, len(tokenizer.get_vocab()), frozenset(end for end in ends if end >= 0))
+        return Opened(pipeline, vocabulary, frozenset(end for end in ends if end >= 0))
 
     limits = GeneratorLimits(shape.window, blocks * block, sequences, block)
     prefixes = PrefixIndex(block, blocks) if settings.prefix_caching else None
@@ -176,6 +174,11 @@ class OpenVinoGenAI:
         if running is not None:
             running.handle.cancel()
             running.end()
+
+    @property
+    def cache_usage(self) -> float:
+        """The share of the cache that running requests held in the last step, averaged over layers."""
+        return self._pipeline().pipeline.get_metrics().cache_usage / 100
 
     def close(self) -> None:
         """Frees weights and cache."""

@@ -15,6 +15,7 @@ from engines.openvino_genai_settings import Settings
 from engines.repository import model_file
 
 _XML = "openvino_model.xml"
+_TOKENIZERS = ("openvino_tokenizer.xml", "openvino_detokenizer.xml")
 _SETTINGS = "config.json"
 _WINDOWS = 16
 """Windows that the cache holds where config.pbtxt does not say how many tokens."""
@@ -44,8 +45,8 @@ def find_model(config: ModelConfig, folder: Path) -> Path:
         path = model_file(config, folder, "")
         return path.parent if path.name == _XML else path
     if (folder / _XML).exists():
-        for file in folder.iterdir():
-            path_inside(folder, file.name)
+        for name in (*(file.name for file in folder.iterdir()), *_TOKENIZERS):
+            path_inside(folder, name)
         return folder
     found = sorted(path.name for path in folder.glob("*.gguf"))
     if len(found) != 1:

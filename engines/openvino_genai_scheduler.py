@@ -1,9 +1,19 @@
-"""The settings as the SDK's scheduler takes them."""
+"""The settings as the SDK takes them."""
 
 from types import ModuleType
 from typing import Any
 
 from engines.openvino_genai_settings import Eviction, Settings, Sparse
+
+
+def pipeline_settings(settings: Settings) -> dict[str, Any]:
+    """Properties of the compiled model."""
+    found: dict[str, Any] = {}
+    if settings.kv_precision:
+        found["KV_CACHE_PRECISION"] = settings.kv_precision
+    if not settings.dynamic_quantization:
+        found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
+    return found
 
 
 def scheduler_config(genai: ModuleType, settings: Settings, blocks: int, sequences: int) -> Any:

