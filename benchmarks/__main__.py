@@ -2,12 +2,13 @@
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import identity, minilm, report, server
+from benchmarks import generation, identity, minilm, report, server
 from benchmarks.ceiling import Variant, open_variants
 from benchmarks.texts import BANKING77, load_texts
 
@@ -25,7 +26,8 @@ def main() -> None:
         found = list(open_variants(REPOSITORY, f"{minilm.ROUTE}_", texts, minilm.CHECKED))
         variants = [one for one in found if isinstance(one, Variant)]
         notes += [f"skipped {one}" for one in found if isinstance(one, str)]
-        progress.update(task, total=minilm.steps(len(variants)) + minilm.ROUNDS, description="starting the server")
+        total = minilm.steps(len(variants)) + minilm.ROUNDS + generation.steps()
+        progress.update(task, total=total, description="starting the server")
 
         def step(what: str) -> None:
             progress.update(task, advance=1, description=what)
@@ -37,8 +39,15 @@ def main() -> None:
         skipped = identity.reason_to_skip()
         rows += [] if skipped else [identity.measure(Path(folder), step)]
         notes += [*remarks, *([f"skipped identity: {skipped}"] if skipped else [])]
+        more, remarks = _generation(texts, step)
+    rows, notes = [*rows, *more], [*notes, *remarks]
     report.show(console, rows, notes)
     console.print(f"written to {report.save(rows, notes)}")
+
+
+def _generation(texts: Sequence[str], step: generation.Step) -> tuple[list[report.Row], list[str]]:
+    skipped = generation.reason_to_skip(REPOSITORY)
+    return ([], [f"skipped generation: {skipped}"]) if skipped else generation.measure(REPOSITORY, texts, step)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from rich.table import Table
 
 RESULTS = Path(__file__).with_name("results")
 
-_PACKAGES = ("batchyard", "onnxruntime", "openvino", "torch", "uvicorn")
+_PACKAGES = ("batchyard", "onnxruntime", "openvino", "openvino-genai", "torch", "uvicorn", "xllamacpp")
 
 
 @dataclass(frozen=True, slots=True)

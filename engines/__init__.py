@@ -29,7 +29,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
         "onnxruntime": Backend("engines.onnxruntime", "onnxruntime", "onnxruntime"),
         "openai_upstream": Backend("engines.openai_upstream", "httpx", "upstream"),
         "openvino": Backend("engines.openvino", "openvino", "openvino"),
-        "openvino_genai": Backend("engines.openvino_genai", "openvino_genai", "openvino-genai"),
+        "openvino_genai": Backend("engines.openvino_genai_apart", "openvino_genai", "openvino-genai"),
         "pytorch": Backend("engines.torch", "torch", "torch"),
         "tensorrt": Backend("engines.tensorrt", "tensorrt", "tensorrt"),
         "torch_generate": Backend("engines.torch_generate", "torch", "torch-generate"),

@@ -75,9 +75,7 @@ class _Reader:
             if may_be_empty(part):
                 raise self._error("repeats what may be empty")
             if most != 1 and not rounds_are_clear(part):
-                raise self._error(
-                    "repeats a group whose rounds have no sign of their own to begin with, as in (-[a-z]+)*"
-                )
+                raise self._error("repeats a group that must begin with a sign of its own, as in (-[a-z]+)*")
             return Repeat(part, least, most)
         return part
 

@@ -79,10 +79,15 @@ Node = AnyValue | Literals | Text | Number | Items | Members | Options | Named
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole schema; no definition leads back to itself."""
+    """A whole schema; no definition leads back to itself.
+
+    `names`: properties and listed values in all. `cost`: of what is counted, see `engines.json_pattern.cost`.
+    """
 
     root: Node
     definitions: Mapping[str, Node] = field(default_factory=dict)
+    names: int = 0
+    cost: float = 0.0
 
 
 ANY_OBJECT = Document(Members(others=AnyValue()))

@@ -10,15 +10,16 @@ from itertools import count
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
+from engines.apart import Known
 from engines.base import EngineOptions
 from engines.errors import EngineError, EngineMemoryError, ExecutionError, InvalidInputError, ModelLoadError
 from engines.fallback import with_fallback
 from engines.generation import Feature
 from engines.model_config import TextGeneration
 from engines.openvino_genai_model import block_size, find_model, kv_blocks, read_shape
-from engines.openvino_genai_request import check_sampling, generation_config, grammar_text
+from engines.openvino_genai_request import SYNTAX, check_request, generation_config, grammar_text
 from engines.openvino_genai_scheduler import pipeline_settings, scheduler_config
-from engines.openvino_genai_settings import read_settings
+from engines.openvino_genai_settings import check_step, read_settings
 from engines.openvino_genai_warmup import warm_up
 from engines.openvino_import import import_openvino
 from engines.openvino_model import choose_device, compile_settings
@@ -30,7 +31,6 @@ from engines.text_generator import (
     RequestId,
     Sampling,
     TokenEvent,
-    ToolSyntax,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def open_generator(options: EngineOptions) -> "OpenVinoGenAI":
     block = block_size(device, settings)
     blocks = kv_blocks(config, shape, settings, block)
     sequences = (config.generation or TextGeneration()).max_sequences
+    check_step(config, settings, shape.window, sequences)
     scheduler = scheduler_config(openvino_genai, settings, blocks, sequences)
     properties = compile_settings(config.precision, device, options.threads) | pipeline_settings(settings)
     properties["sampler_num_threads"] = options.threads
@@ -111,35 +112,24 @@ class OpenVinoGenAI:
         self._genai = genai
         self._open_pipeline = open_pipeline
         self._opened: Opened | None = open_pipeline()
-        self._vocabulary = self._opened.vocabulary
+        self.vocabulary = self._opened.vocabulary
         self._prefixes = prefixes
         self._step_tokens = step_tokens
-        self._syntax = ToolSyntax()
         self._ids = count(1)
         self._running: dict[RequestId, _Running] = {}
         self._grammars: set[int] = set()
 
     def warm_up(self) -> None:
         """Runs prompts and steps of several sizes, and the grammar compiler; takes some seconds."""
-        warm_up(self, self._step_tokens, self._vocabulary)
+        warm_up(self, self._step_tokens, self.vocabulary)
 
     def check(self, request: GenerationRequest) -> None:
         """Raises `InvalidInputError` for what the pipeline refuses, breaks on or cannot hold."""
-        prompt, needed = request.prompt, request.prompt.size + request.sampling.max_tokens
-        most = min(self.limits.window, self.limits.kv_tokens)
-        if not prompt.size or needed > most:
-            raise InvalidInputError(f"a prompt and its answer have 2 to {most} tokens, found {needed}")
-        if prompt.min() < 0 or prompt.max() >= self._vocabulary:
-            found = int(prompt.min() if prompt.min() < 0 else prompt.max())
-            raise InvalidInputError(f"the prompt has token {found}; the model knows 0 to {self._vocabulary - 1}")
-        check_sampling(request.sampling, request.grammar)
-        if request.grammar is not None and request.grammar.tools and "tools" not in self.features:
-            raise InvalidInputError("tools: this model is configured without them; leave them out")
-        grammar_text(request.grammar, self._syntax)
+        check_request(request, Known(self.limits, self.features, self.vocabulary))
 
     def add(self, request: GenerationRequest) -> RequestId:
         """Takes a request; its prompt is computed from the next step on."""
-        grammar = grammar_text(request.grammar, self._syntax)
+        grammar = grammar_text(request.grammar, SYNTAX)
         if grammar:
             self._make_room(grammar)
         opened = self._pipeline()
@@ -178,7 +168,7 @@ class OpenVinoGenAI:
     @property
     def cache_usage(self) -> float:
         """The share of the cache that running requests held in the last step, averaged over layers."""
-        return self._pipeline().pipeline.get_metrics().cache_usage / 100
+        return float(self._pipeline().pipeline.get_metrics().cache_usage) / 100
 
     def close(self) -> None:
         """Frees weights and cache."""

@@ -115,7 +115,7 @@ class _Rules:
             case Number(pattern):
                 return _pattern(pattern)
             case Options(options):
-                return " | ".join(self.add(self._node(one, named)) for one in options)
+                return " | ".join(dict.fromkeys(self.add(self._node(one, named)) for one in options))
             case Named(name):
                 return named[name]
             case Items():

@@ -1,18 +1,35 @@
 """Requests in the words of OpenVINO GenAI, and what it cannot do or would fail on."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+from engines.apart import Known
 from engines.errors import InvalidInputError
 from engines.generation import Tool
-from engines.json_schema import read_json_schema
+from engines.json_schema import MOST_COST, MOST_NAMES, read_json_schema
 from engines.json_tree import ANY_OBJECT, EMPTY_OBJECT, Document
 from engines.openvino_genai_grammar import Call, grammar_of_calls, grammar_of_schema
 from engines.text_generator import GenerationRequest, Grammar, Sampling, ToolSyntax
 
 _SEEDS = 2**32 - 1
+SYNTAX = ToolSyntax()
+
+
+def check_request(request: GenerationRequest, known: Known) -> None:
+    """Raises `InvalidInputError` for what the pipeline refuses, breaks on or cannot hold."""
+    prompt, needed = request.prompt, request.prompt.size + request.sampling.max_tokens
+    most = min(known.limits.window, known.limits.kv_tokens)
+    if not prompt.size or needed > most:
+        raise InvalidInputError(f"a prompt and its answer have 2 to {most} tokens, found {needed}")
+    if prompt.min() < 0 or prompt.max() >= known.vocabulary:
+        found = int(prompt.min() if prompt.min() < 0 else prompt.max())
+        raise InvalidInputError(f"the prompt has token {found}; the model knows 0 to {known.vocabulary - 1}")
+    check_sampling(request.sampling, request.grammar)
+    if request.grammar is not None and request.grammar.tools and "tools" not in known.features:
+        raise InvalidInputError("tools: this model is configured without them; leave them out")
+    grammar_text(request.grammar, SYNTAX)
 
 
 def check_sampling(sampling: Sampling, grammar: Grammar | None) -> None:
@@ -71,19 +88,28 @@ def grammar_text(grammar: Grammar | None, syntax: ToolSyntax) -> str:
         return grammar_of_schema(read_json_schema(grammar.json_schema))
     if not grammar.tools:
         raise InvalidInputError("the grammar has no schema and no tools; give one of them")
-    return grammar_of_calls([_call(tool) for tool in grammar.tools], syntax, grammar)
+    return grammar_of_calls(list(_calls(grammar.tools)), syntax, grammar)
 
 
-def _call(tool: Tool) -> Call:
-    """Of a tool that is not strict, arguments that cannot be held to are any object."""
-    if not tool.parameters:
-        return tool.name, EMPTY_OBJECT
-    try:
-        return tool.name, _arguments(tool)
-    except InvalidInputError as error:
-        if tool.strict:
-            raise InvalidInputError(f"tool {tool.name!r}: {error}; correct it, or ask without strict") from None
-        return tool.name, ANY_OBJECT
+def _calls(tools: Sequence[Tool]) -> Iterator[Call]:
+    """All tools together may cost what one schema may.
+
+    Of a tool that is not strict, arguments that cannot be held to, or only at too high a cost, are any object.
+    """
+    if len(tools) > MOST_NAMES:
+        raise InvalidInputError(f"{len(tools)} tools are too many to choose from; offer up to {MOST_NAMES}")
+    names, cost = 0, 0.0
+    for tool in tools:
+        try:
+            document = _arguments(tool) if tool.parameters else EMPTY_OBJECT
+            if names + document.names > MOST_NAMES or cost + document.cost > MOST_COST:
+                raise InvalidInputError("its schema and those before it are together more than one schema may be")
+        except InvalidInputError as error:
+            if tool.strict:
+                raise InvalidInputError(f"tool {tool.name!r}: {error}; correct it, or ask without strict") from None
+            document = ANY_OBJECT
+        names, cost = names + document.names, cost + document.cost
+        yield tool.name, document
 
 
 def _arguments(tool: Tool) -> Document:

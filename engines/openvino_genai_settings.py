@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from engines.config.problems import Problems
 from engines.config.values import FLAGS, Values
+from engines.errors import ModelLoadError
 from engines.model_config import ModelConfig
 
 PREFIX = "batchyard.genai."
@@ -47,7 +48,8 @@ _STEP_TOKENS = 256
 _BLOCK_TOKENS = 32
 
 SparseMode = Literal["trishape", "xattention"]
-Aggregation = Literal["sum", "norm_sum", "adaptive_rkv"]
+Aggregation = Literal["sum", "norm_sum"]
+"""Not adaptive_rkv, which fails in its first eviction as of 2026.4."""
 Anchor = Literal["random", "zeros", "ones", "mean", "alternating"]
 KvPrecision = Literal["u8", "f16", "bf16", "f32"]
 _MODES: Mapping[str, SparseMode] = {name: name for name in get_args(SparseMode)}
@@ -127,10 +129,27 @@ def read_settings(config: ModelConfig) -> Settings:
     )
     if eviction is not None and settings.prefix_caching:
         values.refuse(_PREFIX_CACHING, "true, but a cache that tokens are evicted from cannot be shared; use false")
+    if eviction is not None and eviction.rotation and settings.kv_precision in ("", "u8"):
+        values.refuse(_ROTATION, f"true, but keys in 8 bits cannot be rotated; set {_PRECISION} to f16 or f32")
     if settings.kv_precision == "bf16" and config.precision != "bf16":
         values.refuse(_PRECISION, "'bf16' goes with batchyard.precision bf16 only; use u8, f16 or f32")
     problems.raise_any()
     return settings
+
+
+def check_step(config: ModelConfig, settings: Settings, window: int, sequences: int) -> None:
+    """Raises `ModelLoadError` where a prompt of a whole `window` would have to go through in one step and cannot."""
+    if not settings.split_fuse:
+        why, least = f"{_SPLIT_FUSE} is false, so a prompt is not cut into pieces", max(window, sequences)
+    elif settings.eviction is not None and settings.eviction.rotation:
+        why, least = f"{_ROTATION} needs the angles of all positions", window
+    else:
+        return
+    if settings.step_tokens < least:
+        raise ModelLoadError(
+            f"model {config.name!r}: {_BATCHED} is {settings.step_tokens}, but {why}; set it to {least} or more, or "
+            "lower batchyard.generation.window"
+        )
 
 
 def _sparse(values: Values) -> Sparse | None:
@@ -173,8 +192,6 @@ def _eviction(values: Values) -> Eviction | None:
         values.refuse(_MAX_SIZE, f"{values.shown(_MAX_SIZE)} is not above what always stays, {kept}; raise it")
     elif found.crush_budget * _BLOCK_TOKENS > found.most - kept:
         values.refuse(_CRUSH, f"{values.shown(_CRUSH)} blocks are more than the {found.most - kept} tokens that may go")
-    if found.aggregation == "adaptive_rkv" and found.crush_budget:
-        values.refuse(_CRUSH, f"{values.shown(_CRUSH)} does not go with aggregation adaptive_rkv; remove it")
     return found
 
 

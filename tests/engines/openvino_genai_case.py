@@ -44,7 +44,7 @@ def model_options(folder: Path, **parameters: object) -> EngineOptions:
 
 
 def open_small(folder: Path, **parameters: object) -> OpenVinoGenAI:
-    generator = open_generator(model_options(folder, genai__max_num_batched_tokens=STEP_TOKENS, **parameters))
+    generator = open_generator(model_options(folder, **{"genai__max_num_batched_tokens": STEP_TOKENS, **parameters}))
     assert isinstance(generator, OpenVinoGenAI)
     return generator
 

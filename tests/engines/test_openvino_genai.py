@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engines import open_generator, openvino_genai
+from engines.base import EngineOptions
 from engines.errors import EngineError, ExecutionError, InvalidInputError, ModelLoadError
 from engines.generation import Chat, Message, Tool
 from engines.language import Language, open_language
@@ -73,15 +74,15 @@ def test_the_window_of_the_file_is_the_most(tmp_path: Path) -> None:
     assert read_shape(config, weights()).window == 8192
 
 
-@pytest.mark.parametrize("precision", ["u8", "f16", "f32"])
-def test_the_cache_takes_as_many_bytes_as_was_planned(precision: str, tmp_path: Path) -> None:
-    options = model_options(tmp_path / "m", genai__kv_cache_precision=precision)
-    opened = open_small(tmp_path / "n", genai__kv_cache_precision=precision)
-    ask(opened, random_tokens(3, 1), Sampling(1))
-    settings = read_settings(options.config)
-    planned = token_bytes(read_shape(options.config, weights()), settings) * opened.limits.kv_tokens
-    assert opened._pipeline().pipeline.get_metrics().cache_size_in_bytes == planned
-    opened.close()
+def check_cache_bytes(opened: OpenVinoGenAI, options: EngineOptions) -> None:
+    """What was planned for the cache is what the pipeline took."""
+    planned = token_bytes(read_shape(options.config, weights()), read_settings(options.config))
+    took = opened._pipeline().pipeline.get_metrics().cache_size_in_bytes
+    assert took == planned * opened.limits.kv_tokens
+
+
+def test_the_cache_takes_as_many_bytes_as_was_planned(generator: OpenVinoGenAI, tmp_path: Path) -> None:
+    check_cache_bytes(generator, model_options(tmp_path / "m"))
 
 
 def test_the_end_token_ends_the_answer_and_is_no_part_of_it(generator: OpenVinoGenAI, language: Language) -> None:
@@ -107,18 +108,18 @@ def test_logprobs_are_those_of_the_chosen_tokens(generator: OpenVinoGenAI) -> No
 def test_seed_zero_is_a_seed_like_others(generator: OpenVinoGenAI) -> None:
     prompt = random_tokens(20, 4)
     ask(generator, prompt, GREEDY)
-    found = [ask(generator, prompt, Sampling(12, seed=seed)).tokens for seed in (0, 0, 1, 2**32 - 1, 2**62)]
+    found = [ask(generator, prompt, Sampling(12, seed=seed)).tokens for seed in (0, 0, 1, 2, 2**62)]
     assert found[0] == found[1]
-    assert len({tuple(tokens) for tokens in found}) == 4, "of 5 answers two have the same seed"
+    assert len({tuple(tokens) for tokens in found}) == 4
 
 
 def test_penalties_and_limits_reach_the_sampler(generator: OpenVinoGenAI) -> None:
     prompt = np.array([198, 8083] * 16)
-    plain = ask(generator, prompt, Sampling(16, 0.0, ignore_eos=True)).tokens
-    penalised = Sampling(16, 0.0, ignore_eos=True, repetition_penalty=2.0, presence_penalty=2.0, frequency_penalty=2.0)
+    plain = [ask(generator, prompt, Sampling(6, 0.0, ignore_eos=True)).tokens for _ in range(2)][1]
+    penalised = Sampling(6, 0.0, ignore_eos=True, repetition_penalty=2.0, presence_penalty=2.0, frequency_penalty=2.0)
     assert len(set(ask(generator, prompt, penalised).tokens)) > len(set(plain))
-    likeliest = ask(generator, prompt, Sampling(16, 2.0, top_k=1, seed=5, ignore_eos=True)).tokens
-    assert likeliest == ask(generator, prompt, Sampling(16, 2.0, min_p=0.99, seed=6, ignore_eos=True)).tokens == plain
+    likeliest = ask(generator, prompt, Sampling(6, 2.0, top_k=1, seed=5, ignore_eos=True)).tokens
+    assert likeliest == ask(generator, prompt, Sampling(6, 2.0, min_p=0.99, seed=6, ignore_eos=True)).tokens == plain
 
 
 def test_a_cancelled_request_frees_its_cache_within_one_step(generator: OpenVinoGenAI) -> None:
@@ -210,26 +211,35 @@ def test_after_it_broke_another_can_be_opened(folder: Path, monkeypatch: pytest.
 
 
 def test_without_prefix_caching_nothing_is_reused(folder: Path) -> None:
-    opened = open_small(folder.parent / "dense", genai__prefix_caching="false", generation__tools="none")
+    told = {"genai__prefix_caching": "false", "genai__kv_cache_precision": "f32", "generation__tools": "none"}
+    opened = open_small(folder.parent / "dense", **told)
     prompt = random_tokens(100, 8)
     assert [(ask(opened, prompt, GREEDY).first, ask(opened, prompt, GREEDY).cached) for _ in range(2)] == [(4, 0)] * 2
     with pytest.raises(InvalidInputError, match="configured without them"):
         opened.check(GenerationRequest(prompt, GREEDY, Grammar(tools=(Tool("f"),))))
+    check_cache_bytes(opened, model_options(folder.parent / "planned", **told))
     opened.close()
 
 
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"genai__sparse_attention": "trishape", "genai__sparse_attention.recent_tokens": "64"},
         {"genai__sparse_attention": "xattention", "genai__sparse_attention.threshold": "0.9"},
-        {"genai__eviction.max_size": "224", "genai__eviction.recent_size": "64", "genai__eviction.kvcrush_budget": "1"},
-        {"genai__eviction.max_size": "224", "genai__eviction.recent_size": "64", "genai__eviction.apply_rotation": "true"},
+        {
+            "genai__sparse_attention": "trishape",
+            "genai__sparse_attention.recent_tokens": "64",
+            "genai__eviction.max_size": "224",
+            "genai__eviction.recent_size": "64",
+            "genai__eviction.apply_rotation": "true",
+            "genai__eviction.kvcrush_budget": "1",
+            "genai__kv_cache_precision": "f32",
+            "genai__max_num_batched_tokens": "512",
+        },
     ],
-    ids=["trishape", "xattention", "kvcrush", "rotation"],
+    ids=["xattention", "trishape and eviction"],
 )
-def test_what_is_passed_over_still_answers(parameters: dict[str, str], folder: Path) -> None:
-    opened = open_small(folder.parent / next(iter(parameters.values())) / str(len(parameters)), **parameters)
+def test_what_passes_over_parts_still_answers(parameters: dict[str, str], tmp_path: Path) -> None:
+    opened = open_small(tmp_path / "m", **parameters)
     answer = ask(opened, random_tokens(400, 9), Sampling(40, 0.0, ignore_eos=True))
     assert (len(answer.tokens), answer.finish) == (40, "length")
     opened.close()
@@ -242,7 +252,7 @@ def test_a_version_without_one_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="found 2 GGUF files; put one there"):
         open_generator(options)
     named = replace(options, config=replace(options.config, default_model_filename="gone.gguf"))
-    with pytest.raises(ModelLoadError, match="'gone.gguf' is not in '1'"):
+    with pytest.raises(ModelLoadError, match=r"'gone\.gguf' is not in '1'"):
         open_generator(named)
     for one in options.folder.iterdir():
         one.unlink()
@@ -252,11 +262,11 @@ def test_a_version_without_one_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="GGUF version 0"):
         open_generator(options)
     (options.folder / "openvino_model.xml").write_text("<net/>")
-    with pytest.raises(ModelLoadError, match="'openvino_tokenizer.xml' is not in '1'"):
+    with pytest.raises(ModelLoadError, match=r"'openvino_tokenizer\.xml' is not in '1'"):
         open_generator(options)
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     options = model_options(tmp_path / "m", device="TPU")
-    with pytest.raises(ModelLoadError, match="finds no device 'TPU'.*or batchyard.fallback to CPU"):
+    with pytest.raises(ModelLoadError, match=r"finds no device 'TPU'.*or batchyard\.fallback to CPU"):
         open_generator(options)

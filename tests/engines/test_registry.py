@@ -25,7 +25,7 @@ def test_opens_by_the_backend_of_the_configuration(tmp_path: Path) -> None:
 
 
 def test_unknown_backend_is_named_with_those_known(tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadError, match=r"'tensorflow' is unknown; known are identity, linear, onnxruntime"):
+    with pytest.raises(ModelLoadError, match=r"'tensorflow' is unknown; known are echo, identity, linear, onnxruntime"):
         open_engine(options(tmp_path, "tensorflow"))
 
 
