@@ -5,7 +5,9 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -144,3 +146,26 @@ def test_a_stream_is_the_whole_answer_in_pieces(server: str, model: str) -> None
             timeout=60,
         ).json()
         assert answer["choices"][0]["message"]["content"] == streamed
+
+
+def kill_engine() -> None:
+    """Kills the processes of engines whose server has a repository of its own, as the one here."""
+    children = subprocess.run(["pgrep", "-f", "engines.apart_child"], capture_output=True, text=True, check=True)
+    for child in children.stdout.split():
+        parent = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1]
+        if b"--model-repository" in Path(f"/proc/{parent}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+
+
+def test_an_engine_that_is_killed_is_opened_anew_and_its_answers_go_on(server: str, model: str) -> None:
+    if model == "echo":
+        pytest.skip("echo has no process of its own")
+    content = body(model, max_tokens=300, ignore_eos=True)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(whole, server, content) for _ in range(2)]
+        while numbers(server, model)["batchyard_running_answers"] < 2:
+            time.sleep(0.01)
+        time.sleep(1)  # in the middle of them, by all odds; the test holds wherever it hits
+        kill_engine()
+        assert all(len(answer.result()) > 300 for answer in answers)
+    idle(server, model)
