@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines import open_generator
 from engines.base import EngineOptions
-from engines.openvino_genai import OpenVinoGenAI
+from engines.openvino_genai import OpenVinoGenAI, open_generator
 from engines.text import TokenIds
 from engines.text_generator import GenerationRequest, Grammar, Sampling, TokenEvent
 from tests.engines.generators.driving import config_text, options

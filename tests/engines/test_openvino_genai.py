@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines import open_generator, openvino_genai
+from engines import openvino_genai
 from engines.base import EngineOptions
 from engines.errors import EngineError, ExecutionError, InvalidInputError, ModelLoadError
 from engines.generation import Chat, Message, Tool
 from engines.language import Language, open_language
 from engines.model_config import TextGeneration
-from engines.openvino_genai import OpenVinoGenAI
+from engines.openvino_genai import OpenVinoGenAI, open_generator
 from engines.openvino_genai_model import read_shape, token_bytes
 from engines.openvino_genai_settings import read_settings
 from engines.text import TokenIds

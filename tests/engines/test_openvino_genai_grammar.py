@@ -96,8 +96,7 @@ def test_text_is_free_until_a_call_begins(
     opened: tuple[OpenVinoGenAI, Language], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The small model begins no call by itself, so a common word takes the place of the sign that begins one."""
-    generator, _ = opened
-    monkeypatch.setattr(generator, "_syntax", ToolSyntax("the ", " (done)"))
+    monkeypatch.setattr("engines.openvino_genai.SYNTAX", ToolSyntax("the ", " (done)"))
     written = [write(opened, Grammar(tools=TOOLS[1:2], many=False), seed, 80)[0] for seed in range(6)]
     called = [text for text in written if "the" in text]
     assert called
