@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeVar
 
 from google.protobuf import text_format
@@ -17,7 +18,6 @@ from google.protobuf import text_format
 import engines.errors
 from engines.apart_messages import (
     Add,
-    Added,
     Answer,
     Cancel,
     Command,
@@ -35,7 +35,7 @@ from engines.errors import EngineError, ExecutionError
 from engines.generation import Feature
 from engines.text_generator import GenerationRequest, GeneratorLimits, RequestId, TokenEvent
 
-Expected = TypeVar("Expected", Ready, Done, Added, Stepped)
+Expected = TypeVar("Expected", Ready, Done, Stepped)
 
 _CHILD = "engines.apart_child"
 _END = 5.0
@@ -66,6 +66,7 @@ class ApartGenerator:
         self._line: Line[Answer] = Line(ours, Answer)
         self._check = check
         self._closed = False
+        self._ids = count()
         config = text_format.MessageToString(options.config.proto)
         try:
             ready = self._ask(
@@ -92,17 +93,18 @@ class ApartGenerator:
         self._check(request, self._known)
 
     def add(self, request: GenerationRequest) -> RequestId:
-        """See `TextGenerator`."""
-        return self._ask(Add.of(request), Added).request_id
+        """See `TextGenerator`; what goes wrong is raised by the next step, so that it need not be waited for here."""
+        request_id = next(self._ids)
+        self._tell(Add.of(request_id, request))
+        return request_id
 
     def step(self) -> Sequence[TokenEvent]:
         """See `TextGenerator`; waits without Python's lock."""
         return self._ask(Step(), Stepped).events
 
     def cancel(self, request_id: RequestId) -> None:
-        """See `TextGenerator`; where the process is gone, the next step says so."""
-        with suppress(OSError):
-            self._line.send(Cancel(request_id))
+        """See `TextGenerator`."""
+        self._tell(Cancel(request_id))
 
     def close(self) -> None:
         """Hangs up, which ends the process."""
@@ -115,6 +117,11 @@ class ApartGenerator:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _tell(self, command: Add | Cancel) -> None:
+        """Sends what is not answered; where the process is gone, the next step says so."""
+        with suppress(OSError):
+            self._line.send(command)
 
     def _ask(self, command: Command, wanted: type[Expected]) -> Expected:
         if self._closed:

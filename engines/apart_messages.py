@@ -31,16 +31,20 @@ class WarmUp(Struct, tag=True):
 
 
 class Add(Struct, tag=True):
-    """Adds a request. `prompt`: INT64 [tokens], little endian."""
+    """Adds a request under an id of the sender's; not answered, the next step says what went wrong.
 
+    `prompt`: INT64 [tokens], little endian.
+    """
+
+    request_id: RequestId
     prompt: bytes
     sampling: Sampling
     grammar: Grammar | None
 
     @classmethod
-    def of(cls, request: GenerationRequest) -> "Add":
+    def of(cls, request_id: RequestId, request: GenerationRequest) -> "Add":
         """The message of a request."""
-        return cls(request.prompt.astype("<i8").tobytes(), request.sampling, request.grammar)
+        return cls(request_id, request.prompt.astype("<i8").tobytes(), request.sampling, request.grammar)
 
     def request(self) -> GenerationRequest:
         """The request of a message."""
@@ -72,12 +76,6 @@ class Done(Struct, tag=True):
     """A command without a result was done."""
 
 
-class Added(Struct, tag=True):
-    """A request was taken."""
-
-    request_id: RequestId
-
-
 class Stepped(Struct, tag=True):
     """What a step brought."""
 
@@ -91,7 +89,7 @@ class Failed(Struct, tag=True):
     message: str
 
 
-Answer = Ready | Done | Added | Stepped | Failed
+Answer = Ready | Done | Stepped | Failed
 
 
 class Line(Generic[Message]):
