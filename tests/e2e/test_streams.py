@@ -102,6 +102,23 @@ def idle(url: str, model: str) -> dict[str, float]:
     raise AssertionError(f"answers that nobody waits for are still there: {found}")
 
 
+def engines() -> list[int]:
+    """The processes of engines whose server has a repository of its own, as the one here."""
+    children = subprocess.run(["pgrep", "-f", "engines.apart_child"], capture_output=True, text=True, check=False)
+    found = []
+    for child in map(int, children.stdout.split()):
+        parent = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1]
+        if b"--model-repository" in Path(f"/proc/{parent}/cmdline").read_bytes():
+            found.append(child)
+    return found
+
+
+def engine_bytes() -> int:
+    """Their memory."""
+    pages = sum(int(Path(f"/proc/{process_id}/statm").read_text().split()[1]) for process_id in engines())
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
 def test_a_hundred_clients_cut_at_random_points(server: str, model: str) -> None:
     chance = random.Random(7)
     content = body(model)
@@ -118,13 +135,14 @@ def test_a_hundred_clients_cut_at_random_points(server: str, model: str) -> None
         return answers
 
     wave()
-    before = idle(server, model)
+    before, engine_before = idle(server, model), engine_bytes()
     answers = [answer for answer in wave() if answer is not None]
-    after = idle(server, model)
+    after, engine_after = idle(server, model), engine_bytes()
     assert answers
     if model == "echo":  # a language model's rounding depends on how many answer at once, and so may a greedy answer
         assert set(answers) == {expected}
     assert after["process_resident_memory_bytes"] < before["process_resident_memory_bytes"] + 50e6
+    assert engine_after < engine_before + 50e6
     assert after["process_open_fds"] <= before["process_open_fds"] + 5
     assert whole(server, content) == expected
 
@@ -148,15 +166,6 @@ def test_a_stream_is_the_whole_answer_in_pieces(server: str, model: str) -> None
         assert answer["choices"][0]["message"]["content"] == streamed
 
 
-def kill_engine() -> None:
-    """Kills the processes of engines whose server has a repository of its own, as the one here."""
-    children = subprocess.run(["pgrep", "-f", "engines.apart_child"], capture_output=True, text=True, check=True)
-    for child in children.stdout.split():
-        parent = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1]
-        if b"--model-repository" in Path(f"/proc/{parent}/cmdline").read_bytes():
-            os.kill(int(child), signal.SIGKILL)
-
-
 def test_an_engine_that_is_killed_is_opened_anew_and_its_answers_go_on(server: str, model: str) -> None:
     if model == "echo":
         pytest.skip("echo has no process of its own")
@@ -166,6 +175,7 @@ def test_an_engine_that_is_killed_is_opened_anew_and_its_answers_go_on(server: s
         while numbers(server, model)["batchyard_running_answers"] < 2:
             time.sleep(0.01)
         time.sleep(1)  # in the middle of them, by all odds; the test holds wherever it hits
-        kill_engine()
+        for process_id in engines():
+            os.kill(process_id, signal.SIGKILL)
         assert all(len(answer.result()) > 300 for answer in answers)
     idle(server, model)
