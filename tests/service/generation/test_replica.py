@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from engines.text_generator import ChosenToken, GenerationRequest, TokenEvent
 from service.errors import (
     DeadlineExceededError,
     DeadlineHopelessError,
@@ -152,19 +153,36 @@ async def test_a_slow_reader_is_cut_off_and_others_never_wait() -> None:
         assert is_idle(replica)
 
 
-async def test_what_breaks_the_engine_fails_alone() -> None:
+class Counting:
+    """In the place of echo's answer: each token follows from the one before it, so what resumes goes on exactly."""
+
+    def __init__(self, request: GenerationRequest) -> None:
+        self.request = request
+        self.sent = 0
+        self._last = int(request.prompt[-1])
+
+    def next(self, request_id: int) -> TokenEvent:
+        self._last = (self._last + 1) % 60 + 10
+        self.sent += 1
+        finish = "length" if self.sent == self.request.sampling.max_tokens else ""
+        return TokenEvent(request_id, (ChosenToken(self._last),), finish)  # type: ignore[arg-type]
+
+
+async def test_what_breaks_the_engine_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.echo._Answer", Counting)
     async with echoing(echo__break_on=BREAK_ON, echo__step_ms=1) as replica:
-        texts = [f"neighbour number {index} says something" for index in range(4)]
+        texts = [f"neighbour of kind {chr(ord('a') + index)}" for index in range(4)]
+        expected = [text_of(await events_of(await replica.generate(asking(text)))) for text in texts]
+        assert len(set(expected)) == len(texts)
         neighbours = [await replica.generate(asking(text)) for text in texts]
-        await neighbours[0].read()
+        first = list(await neighbours[0].read())
         poison = await replica.generate(asking(POISON))
         more = [await replica.generate(asking(text)) for text in texts]
         with pytest.raises(EngineFailedError):
             await events_of(poison)
-        found = [text_of(await events_of(generation)) for generation in more]
-        assert found == texts
-        for generation, text in zip(neighbours[1:], texts[1:], strict=True):
-            assert len(text_of(await events_of(generation))) == len(text)
+        assert [text_of(await events_of(generation)) for generation in more] == expected
+        assert text_of(first + await events_of(neighbours[0])) == expected[0]
+        assert [text_of(await events_of(generation)) for generation in neighbours[1:]] == expected[1:]
         assert is_idle(replica)
         assert replica.fault == ""
 
