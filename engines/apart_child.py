@@ -46,7 +46,6 @@ class _Child:
         self._generator: CountingGenerator | None = None
         self._inner: dict[RequestId, RequestId] = {}
         self._outer: dict[RequestId, RequestId] = {}
-        self._failed: EngineError | None = None
 
     def obey(self, command: Command) -> Answer | None:
         """Does it; raises `EngineError`."""
@@ -69,13 +68,9 @@ class _Child:
                 return self._step(self._generator)
 
     def _add(self, command: Add, generator: TextGenerator) -> None:
-        try:
-            inner = generator.add(command.request())
-        except EngineError as error:
-            self._failed = error
-        else:
-            self._inner[command.request_id] = inner
-            self._outer[inner] = command.request_id
+        inner = generator.add(command.request())
+        self._inner[command.request_id] = inner
+        self._outer[inner] = command.request_id
 
     def _cancel(self, request_id: RequestId, generator: TextGenerator) -> None:
         inner = self._inner.pop(request_id, None)
@@ -84,8 +79,6 @@ class _Child:
             generator.cancel(inner)
 
     def _step(self, generator: TextGenerator) -> Stepped:
-        if self._failed is not None:
-            raise self._failed
         events = []
         for event in generator.step():
             outer = self._outer[event.request_id]

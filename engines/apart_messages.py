@@ -31,7 +31,7 @@ class WarmUp(Struct, tag=True):
 
 
 class Add(Struct, tag=True):
-    """Adds a request under an id of the sender's; not answered, the next step says what went wrong.
+    """Adds a request under an id of the sender's. Answered where it fails only, so the next step finds that answer.
 
     `prompt`: INT64 [tokens], little endian.
     """

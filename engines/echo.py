@@ -8,7 +8,7 @@ Parameters, all optional, each named `batchyard.echo.<name>`:
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import get_args
 
@@ -16,6 +16,7 @@ from engines.base import EngineOptions
 from engines.errors import ExecutionError, InvalidInputError, ModelLoadError
 from engines.generation import Feature
 from engines.model_config import ModelConfig, TextGeneration
+from engines.own_parameters import own_parameters
 from engines.text_generator import ChosenToken, GenerationRequest, GeneratorLimits, RequestId, TokenEvent
 
 Sleep = Callable[[float], None]
@@ -39,7 +40,7 @@ class EchoGenerator:
         generation = config.generation or TextGeneration()
         window = generation.window or _WINDOW
         kv_tokens = generation.kv_cache_tokens or window * generation.max_sequences
-        settings = _settings(config)
+        settings = own_parameters(config, _PREFIX, _NAMES)
         self.limits = GeneratorLimits(window, kv_tokens, generation.max_sequences)
         self.features = frozenset((*_ALWAYS, *_features(config.name, settings.get("features", ""))))
         self._step_seconds = _number(config.name, settings, "step_ms", 0) / 1000
@@ -105,16 +106,7 @@ class _Answer:
         return TokenEvent(request_id, (token,), "length" if self.sent == self.request.sampling.max_tokens else "")
 
 
-def _settings(config: ModelConfig) -> dict[str, str]:
-    found = {key.removeprefix(_PREFIX): value for key, value in config.parameters.items() if key.startswith(_PREFIX)}
-    for name in found:
-        if name not in _NAMES:
-            wanted = ", ".join(_PREFIX + known for known in _NAMES)
-            raise ModelLoadError(f"model {config.name!r}: parameter {_PREFIX}{name} is unknown; known are {wanted}")
-    return found
-
-
-def _number(model: str, settings: dict[str, str], name: str, default: int) -> float:
+def _number(model: str, settings: Mapping[str, str], name: str, default: int) -> float:
     try:
         value = float(settings.get(name, default))
     except ValueError:

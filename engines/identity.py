@@ -12,7 +12,7 @@ The first element is that of the first input.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from engines.batch import Batch
 from engines.errors import EngineError, ExecutionError, ModelLoadError
 from engines.inputs import check_inputs
 from engines.model_config import ModelConfig
+from engines.own_parameters import own_parameters
 from engines.tensor import BYTES, Array, DataType, Signature
 
 Sleep = Callable[[float], None]
@@ -42,7 +43,7 @@ class IdentityEngine:
     def __init__(self, config: ModelConfig, sleep: Sleep = time.sleep) -> None:
         self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
         self._check_mirror(config.name)
-        settings = _settings(config)
+        settings = own_parameters(config, _PREFIX, (*_DELAYS, *_FAULTS))
         delays = [_number(config.name, key, settings.get(key, "0")) / 1000 for key in _DELAYS]
         self._delay, self._delay_per_row = delays
         self._faults = {
@@ -108,14 +109,6 @@ class IdentityEngine:
                     f"model {model!r}: output {target.name!r}, {target.datatype} {list(target.shape)}, gives back "
                     f"input {source.name!r}, {source.datatype} {list(source.shape)}; declare both alike"
                 )
-
-
-def _settings(config: ModelConfig) -> Mapping[str, str]:
-    found = {k.removeprefix(_PREFIX): v for k, v in config.parameters.items() if k.startswith(_PREFIX)}
-    for key in found.keys() - {*_DELAYS, *_FAULTS}:
-        known = ", ".join((*_DELAYS, *_FAULTS))
-        raise ModelLoadError(f"model {config.name!r}: parameter {_PREFIX + key!r} is unknown; known are {known}")
-    return found
 
 
 def _number(model: str, key: str, text: str) -> float:

@@ -258,6 +258,3 @@ def _step_error(error: Exception) -> EngineError:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-__all__ = ["OpenVinoGenAI", "open_generator"]

@@ -3,7 +3,6 @@
 Sizes are in tokens, in multiples of a block of the cache where they say what stays in it.
 """
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -113,10 +112,7 @@ def read_settings(config: ModelConfig) -> Settings:
     """Reads and checks the parameters; raises `ModelLoadError` with all that is wrong."""
     problems = Problems(f"model {config.name!r}")
     values = Values(config.parameters, problems)
-    for key in values.keys(PREFIX):
-        if key not in _KEYS:
-            nearest = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
-            values.refuse(key, f"{values.shown(key)} given, but there is no such parameter; the nearest is {nearest}")
+    values.refuse_unknown(PREFIX, _KEYS)
     eviction = _eviction(values)
     settings = Settings(
         prefix_caching=values.choice(_PREFIX_CACHING, FLAGS, eviction is None),

@@ -4,7 +4,6 @@ The version's folder is that of a Hugging Face encoder: `config.json`, `model.sa
 Nothing is unpickled, no TorchScript is run. `batchyard.precision`: fp32, bf16, fp16, or int8 (linear layers, CPU only).
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from engines.base import EngineOptions, Outputs
@@ -14,6 +13,7 @@ from engines.inputs import check_inputs
 from engines.model_config import ModelConfig, segments_of
 from engines.model_files import path_inside
 from engines.tensor import FP32, INT64, Array, Signature
+from engines.torch_threads import spin_briefly
 from engines.warmup import warmup_batches
 
 if TYPE_CHECKING:
@@ -23,18 +23,11 @@ WEIGHTS = "model.safetensors"
 _INPUTS = ("input_ids", "position_ids", "segment_ids")
 _OUTPUT = "embedding"
 _CODE_FILES = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".ckpt")
-_SPINS = "20000"
 
 
 def open_engine(options: EngineOptions) -> "TorchEngine":
-    """Opens the encoder in `options.folder`; raises `ModelLoadError` where it, its configuration or device do not fit.
-
-    Before torch is imported, its OpenMP threads are told to spin for some 0.3 ms after their work, unless the
-    environment sets GOMP_SPINCOUNT or OMP_WAIT_POLICY: by default they spin for milliseconds and starve the event loop,
-    while without any spinning a small batch takes two to three times as long.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+    """Opens the encoder in `options.folder`; raises `ModelLoadError` where it, its configuration or device misfit."""
+    spin_briefly()
     from engines.encoder_source import read_encoder
     from engines.torch_encoder import cuda_devices, load_encoder
 

@@ -5,7 +5,6 @@ which only the end tokens are used. Nothing is unpickled, no code of the model's
 `batchyard.precision`: fp32, bf16 or fp16. There is no prefix cache, so `cached_tokens` is always 0.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -20,6 +19,7 @@ from engines.model_config import TextGeneration
 from engines.text_generator import GenerationRequest, GeneratorLimits, RequestId, Sampling, TokenEvent
 from engines.torch import choose_device
 from engines.torch_generate_request import check_request
+from engines.torch_threads import spin_briefly
 
 if TYPE_CHECKING:
     from engines.torch_generate_model import CausalModel
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 PIECE = 256
 """Prompt tokens that go in with one step, so that a long prompt holds up the answers that run for a moment only."""
-_SPINS = "20000"
 _FEATURES: tuple[Feature, ...] = (
     "frequency_penalty",
     "logit_bias",
@@ -45,10 +44,8 @@ def open_generator(options: EngineOptions) -> "TorchGenerator":
     """Opens the model in `options.folder`; raises `ModelLoadError` where it, its configuration or device do not fit.
 
     The window is the configured one, else what config.json says, up to where attention layers begin to forget.
-    OpenMP's threads are told to spin briefly, for the reasons that `engines.torch` gives.
     """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+    spin_briefly()
     from engines.torch_encoder import cuda_devices
     from engines.torch_generate_config import read_architecture
     from engines.torch_generate_memory import cache_tokens

@@ -1,6 +1,8 @@
 """The CPU cores shared by all engines: a batch runs when its threads are free, so that models never fight for cores."""
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event, Lock
 
 
@@ -23,6 +25,15 @@ class CoreBudget:
             turn = Event()
             self._queue.append((wanted, turn))
         turn.wait()
+
+    @contextmanager
+    def taken(self, threads: int) -> Iterator[None]:
+        """Holds `threads` cores for as long as the block runs."""
+        self.acquire(threads)
+        try:
+            yield
+        finally:
+            self.release(threads)
 
     def release(self, threads: int) -> None:
         """Gives back what `acquire` of the same number took."""

@@ -7,6 +7,17 @@ from typing import Protocol
 from engines.generation import Event, GenerationCall
 from service.errors import InvalidRequestError
 
+MOST_ANSWERS = 128
+"""To one prompt. These bounds hold for every protocol, and for whatever generates."""
+MOST_STOPS = 16
+LONGEST_STOP = 256
+"""Characters."""
+MOST_BIASES = 1024
+"""Tokens that `logit_bias` may name."""
+MOST_TOOLS = 128
+LONGEST_SCHEMA = 128 * 1024
+"""Characters or bytes of a JSON schema, before an engine looks at it."""
+
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:

@@ -1,7 +1,6 @@
 """Opening one version of a model: its engines, warmed and measured, behind a queue. Blocking parts run on a thread."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from service.batching.pack import PackComposer
 from service.batching.pad import PadComposer
 from service.cores import CoreBudget
 from service.intake import Intake, TensorIntake
-from service.owner import OwnedEngine, open_owned
+from service.owner import Owned, open_owned
 from service.text_intake import text_intake
 
 Clock = Callable[[], float]
@@ -46,25 +45,25 @@ class Opened:
     """Engines ready to run, with what feeds them. `threads`: CPU cores one batch takes, 0 where a device computes."""
 
     intake: Intake
-    engines: list[OwnedEngine]
+    engines: list[Owned[Engine]]
     batcher: Batcher
     threads: int
 
 
 def open_version(config: ModelConfig, folder: Path, version: str, machine: Machine) -> Opened:
     """Opens a version; raises `engines.errors.ModelLoadError`. Blocks for as long as loading and warming take."""
-    placements = list(_placements(config))
-    threads = config.threads or threads_per_instance(machine.core_count, len(placements))
+    devices = list(placements(config))
+    threads = config.threads or threads_per_instance(machine.core_count, len(devices))
     options = EngineOptions(config, folder / version, threads=threads, lone_threads=machine.core_count)
-    on_cpu = config.device in ("", "CPU") and not any(placements)
+    on_cpu = computes_on_cpu(config) and not any(devices)
     cost = CostModel()
     intake = open_intake(config, folder, machine.max_queue)
-    engines: list[OwnedEngine] = []
+    engines: list[Owned[Engine]] = []
     try:
-        for number, device in enumerate(placements):
+        for number, device in enumerate(devices):
             create = partial(open_engine, replace(options, device=device))
             engines.append(open_owned(f"{config.name}:{version}#{number}", create))
-        with _cores(machine.cores, machine.core_count if on_cpu else 0):
+        with machine.cores.taken(machine.core_count if on_cpu else 0):
             for owned in engines:
                 owned.owner.call(owned.engine.warm_up)
             engines[0].owner.call(partial(_measure, engines[0].engine, config, cost, machine.clock))
@@ -77,7 +76,12 @@ def open_version(config: ModelConfig, folder: Path, version: str, machine: Machi
     return Opened(intake, engines, batcher, threads if on_cpu else 0)
 
 
-def _placements(config: ModelConfig) -> Iterator[str]:
+def computes_on_cpu(config: ModelConfig) -> bool:
+    """Does the model name no other device? Its instance groups still may."""
+    return config.device in ("", "CPU")
+
+
+def placements(config: ModelConfig) -> Iterator[str]:
     """The device of each engine instance: "" for the CPU, else a GPU's number, the first where none is named."""
     for group in config.instance_groups or (InstanceGroup(),):
         gpus = group.gpus or ((0,) if group.kind == "KIND_GPU" else ())
@@ -108,17 +112,6 @@ def composer(config: ModelConfig) -> Composer:
     ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
     preferred = config.dynamic_batching.preferred_batch_sizes
     return StackComposer(config.max_batch_size, preferred, ragged, config.batch_inputs)
-
-
-@contextmanager
-def _cores(budget: CoreBudget, threads: int) -> Iterator[None]:
-    if threads:
-        budget.acquire(threads)
-    try:
-        yield
-    finally:
-        if threads:
-            budget.release(threads)
 
 
 def _measure(engine: Engine, config: ModelConfig, cost: CostModel, clock: Clock) -> None:

@@ -14,8 +14,8 @@ from engines.text_generator import TextGenerator
 from service.generation.intake import GenerationIntake
 from service.generation.remote import RemoteReplica
 from service.generation.replica import GeneratorReplica, Opened, Surroundings
-from service.opening import Machine
-from service.owner import Owner
+from service.opening import Machine, computes_on_cpu, placements
+from service.owner import open_owned
 
 REMOTE = "openai_upstream"
 
@@ -24,7 +24,8 @@ async def open_generation(
     config: ModelConfig, folder: Path, version: str, machine: Machine, step_done: Callable[[int, float], None]
 ) -> GeneratorReplica | RemoteReplica:
     """Opens a version behind a queue; raises `engines.errors.ModelLoadError`. `step_done`: see `Surroundings`."""
-    options = EngineOptions(config, folder / version, _device(config), config.threads or machine.core_count)
+    # A generator batches on one device: the first that is named.
+    options = EngineOptions(config, folder / version, next(placements(config)), config.threads or machine.core_count)
     if config.backend == REMOTE:
         remote = open_remote(options)
         await remote.open()
@@ -34,42 +35,28 @@ async def open_generation(
     return GeneratorReplica((config.name, version, config.backend), opened, around)
 
 
-def _device(config: ModelConfig) -> str:
-    """The first GPU of the first instance group, "" for the CPU: a generator batches on one device."""
-    group = config.instance_groups[0] if config.instance_groups else None
-    if group is None or not (group.gpus or group.kind == "KIND_GPU"):
-        return ""
-    return str(group.gpus[0]) if group.gpus else "0"
-
-
 def _open_local(options: EngineOptions, folder: Path, version: str, machine: Machine) -> Opened:
     config = options.config
     settings = config.generation or TextGeneration()
     language = open_language(config, folder, version)
-    owner = Owner(f"{config.name}:{version}")
-    threads = options.threads if config.device in ("", "CPU") and not options.device else 0
-    try:
-        generator = owner.call(partial(_open_warm, options, machine, threads))
-    except BaseException:
-        owner.stop()
-        raise
+    threads = options.threads if computes_on_cpu(config) and not options.device else 0
+    owned = open_owned(f"{config.name}:{version}", partial(_open_warm, options, machine, threads))
+    generator = owned.engine
     intake = GenerationIntake(
         config, language, generator.limits, generator.features, generator.check, partial(secrets.randbelow, 2**62)
     )
     reopen = partial(open_generator, options)
-    return Opened(generator, owner, reopen, threads, settings.max_waiting, intake, language)
+    return Opened(owned, reopen, threads, settings.max_waiting, intake, language)
 
 
 def _open_warm(options: EngineOptions, machine: Machine, threads: int) -> TextGenerator:
     generator = open_generator(options)
-    machine.cores.acquire(threads)
     try:
-        generator.warm_up()
+        with machine.cores.taken(threads):
+            generator.warm_up()
     except BaseException:
         generator.close()
         raise
-    finally:
-        machine.cores.release(threads)
     return generator
 
 

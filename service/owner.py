@@ -7,8 +7,6 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
-from engines.base import Engine
-
 Result = TypeVar("Result")
 
 
@@ -57,18 +55,18 @@ class _Call(Generic[Result]):
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedEngine:
-    """An engine and the thread it lives on."""
+class Owned(Generic[Result]):
+    """An engine or a generator, and the thread it lives on."""
 
-    engine: Engine
+    engine: Result
     owner: Owner
 
 
-def open_owned(name: str, create: Callable[[], Engine]) -> OwnedEngine:
+def open_owned(name: str, create: Callable[[], Result]) -> Owned[Result]:
     """Opens an engine on a thread of its own; raises what `create` does."""
     owner = Owner(name)
     try:
-        return OwnedEngine(owner.call(create), owner)
+        return Owned(owner.call(create), owner)
     except BaseException:
         owner.stop()
         raise

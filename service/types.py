@@ -8,6 +8,9 @@ from engines.tensor import Array, Signature, Tensors
 
 Parameter = bool | int | float | str
 
+AGING = 5.0
+"""Seconds by which a priority level is due later than the one before it."""
+
 
 @dataclass(slots=True)
 class InferRequest:

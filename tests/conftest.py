@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.upstream import Upstream, upstream_process
+
 ROOT = Path(__file__).parent.parent
 BANKING77 = ROOT.parent / "shared" / "data" / "banking77"
 
@@ -56,3 +58,17 @@ def banking77() -> Path:
     if not BANKING77.is_dir():
         pytest.skip("Banking77 is not there: ../shared/data/banking77")
     return BANKING77
+
+
+@pytest.fixture(scope="module")
+def upstream_server() -> Iterator[Upstream]:
+    """Another server with OpenAI's API, good and bad as it is told, in a process of its own."""
+    with upstream_process() as made:
+        yield made
+
+
+@pytest.fixture
+async def upstream(upstream_server: Upstream) -> Upstream:
+    """The same, with nothing left of the test before."""
+    await upstream_server.reset()
+    return upstream_server

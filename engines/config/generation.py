@@ -1,6 +1,5 @@
 """How a model generates text: the `batchyard.generation.` parameters."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +56,7 @@ def read_generation(values: Values, proto: ModelConfigProto, folder: Path, probl
         for key in values.keys(GENERATION):
             values.refuse(key, f"backend {proto.backend!r} generates no text; use one of {', '.join(BACKENDS)}")
         return None
-    _check_keys(values)
+    values.refuse_unknown(GENERATION, _KEYS)
     default = TextGeneration()
     return TextGeneration(
         window=_count(values, _WINDOW, default.window, _MOST_TOKENS, "the tokens of a prompt and its answer"),
@@ -71,13 +70,6 @@ def read_generation(values: Values, proto: ModelConfigProto, folder: Path, probl
         reasoning=values.choice(_REASONING, _REASONINGS, default.reasoning),
         tools=values.choice(_TOOLS, _TOOL_SYNTAXES, default.tools),
     )
-
-
-def _check_keys(values: Values) -> None:
-    for key in values.keys(GENERATION):
-        if key not in _KEYS:
-            nearest = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
-            values.refuse(key, f"{values.shown(key)} given, but there is no such parameter; the nearest is {nearest}")
 
 
 def _count(values: Values, key: str, default: int, most: int, meaning: str) -> int:

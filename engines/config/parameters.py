@@ -1,6 +1,5 @@
 """The `batchyard.` parameters of config.pbtxt: what Batchyard adds to Triton's configuration."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ def read_parameters(
 ) -> Settings:
     """Reads all `batchyard.` parameters; `folder` holds the tokenizer."""
     values = Values({key: value.string_value for key, value in proto.parameters.items()}, problems)
-    _check_keys(values)
+    values.refuse_unknown("batchyard.", _KEYS, _PREFIXES)
     packing = read_packing(values, proto, inputs)
     text = _text(values, folder, inputs)
     if text and packing and text.max_tokens > packing.widths[-1]:
@@ -85,13 +84,6 @@ def read_parameters(
         fallback=values.choice(FALLBACK, _FALLBACKS, "") if values.has(FALLBACK) else "",
         tolerance=_tolerance(values) if values.has(TOLERANCE) else _DEFAULT_TOLERANCE,
     )
-
-
-def _check_keys(values: Values) -> None:
-    for key in values.keys("batchyard."):
-        if key not in _KEYS and not key.startswith(_PREFIXES):
-            nearest = difflib.get_close_matches(key, (*_KEYS, *_PREFIXES), n=1, cutoff=0.0)[0]
-            values.refuse(key, f"{values.shown(key)} given, but there is no such parameter; the nearest is {nearest}")
 
 
 def _text(values: Values, folder: Path, inputs: Sequence[TensorSpec]) -> TextInput | None:

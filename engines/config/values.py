@@ -1,7 +1,8 @@
 """Reads single `parameters` of config.pbtxt as typed values."""
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from engines.config.problems import Problems, key_path
@@ -26,6 +27,13 @@ class Values:
     def keys(self, prefix: str) -> list[str]:
         """The keys that start with `prefix`, sorted."""
         return sorted(key for key in self._values if key.startswith(prefix))
+
+    def refuse_unknown(self, prefix: str, known: Sequence[str], families: tuple[str, ...] = ()) -> None:
+        """A problem for each key that starts with `prefix` and is neither `known` nor of one of the `families`."""
+        for key in self.keys(prefix):
+            if key not in known and not key.startswith(families):
+                nearest = difflib.get_close_matches(key, (*known, *families), n=1, cutoff=0.0)[0]
+                self.refuse(key, f"{self.shown(key)} given, but there is no such parameter; the nearest is {nearest}")
 
     def refuse(self, key: str, text: str) -> None:
         """Adds a problem of the parameter `key`."""

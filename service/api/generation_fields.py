@@ -7,12 +7,8 @@ from msgspec import Meta, Struct
 
 from engines.generation import Options
 from service.errors import InvalidRequestError
+from service.generating import LONGEST_STOP, MOST_ANSWERS, MOST_BIASES, MOST_STOPS
 
-MOST_ANSWERS = 128
-"""The largest `n`, as OpenAI has it."""
-_MOST_STOPS = 16
-_LONGEST_STOP = 256
-_MOST_BIASES = 1024
 _LONGEST_ID = 10
 """Digits of the largest token id, 2^31 - 1."""
 
@@ -77,20 +73,20 @@ def _stops(given: str | list[str] | None) -> tuple[str, ...]:
     if given is None:
         return ()
     stops = (given,) if isinstance(given, str) else tuple(given)
-    if len(stops) > _MOST_STOPS:
-        raise InvalidRequestError(f"stop has {len(stops)} strings, the most is {_MOST_STOPS}", "stop")
+    if len(stops) > MOST_STOPS:
+        raise InvalidRequestError(f"stop has {len(stops)} strings, the most is {MOST_STOPS}", "stop")
     if not all(stops):
         raise InvalidRequestError("stop holds an empty string; leave it out", "stop")
-    if any(len(stop) > _LONGEST_STOP for stop in stops):
-        raise InvalidRequestError(f"stop holds a string of more than {_LONGEST_STOP} characters; shorten it", "stop")
+    if any(len(stop) > LONGEST_STOP for stop in stops):
+        raise InvalidRequestError(f"stop holds a string of more than {LONGEST_STOP} characters; shorten it", "stop")
     return stops
 
 
 def logit_bias_of(fields: OpenAIFields) -> Mapping[int, float]:
     """Token ids and what is added to their logits; raises `InvalidRequestError`."""
     given = fields.logit_bias or {}
-    if len(given) > _MOST_BIASES:
-        raise InvalidRequestError(f"logit_bias has {len(given)} tokens, the most is {_MOST_BIASES}", "logit_bias")
+    if len(given) > MOST_BIASES:
+        raise InvalidRequestError(f"logit_bias has {len(given)} tokens, the most is {MOST_BIASES}", "logit_bias")
     return {_token_id(key): bias for key, bias in given.items()}
 
 

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Raw
 
 from service.errors import InvalidRequestError
+from service.generating import LONGEST_SCHEMA
 
-MOST_BYTES = 128 * 1024
 _DEEPEST = 64
 _MOST_PARTS = 10_000
 """Objects and lists; their brackets are counted, in texts, too."""
@@ -18,8 +18,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 def decode_schema(raw: Raw, param: str) -> dict[str, Any]:
     """The schema in `raw`; raises `InvalidRequestError` that blames `param`."""
     data = bytes(raw)
-    if len(data) > MOST_BYTES:
-        raise InvalidRequestError(f"{param} has {len(data)} bytes, the most is {MOST_BYTES}", param)
+    if len(data) > LONGEST_SCHEMA:
+        raise InvalidRequestError(f"{param} has {len(data)} bytes, the most is {LONGEST_SCHEMA}", param)
     parts = data.count(b"{") + data.count(b"[")
     if parts > _MOST_PARTS:
         raise InvalidRequestError(f"{param} holds {parts} objects and lists, the most is {_MOST_PARTS}", param)

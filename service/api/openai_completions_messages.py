@@ -9,10 +9,11 @@ import numpy as np
 from msgspec import Meta, Raw
 
 from engines.text import TokenIds
-from service.api.generation_fields import MOST_ANSWERS, OpenAIFields
+from service.api.generation_fields import OpenAIFields
 from service.api.json_faults import decode_json
 from service.api.openai_input import decode_input
 from service.errors import InvalidRequestError
+from service.generating import MOST_ANSWERS
 
 _MOST_IDS = 2**18
 """Token ids of one request: as many as are decoded in some 20 ms."""

@@ -1,21 +1,20 @@
 """The tools of a chat request, and which of them the model may or must call."""
 
 from engines.generation import Tool, ToolChoice
-from service.api.json_schemas import MOST_BYTES, decode_schema
+from service.api.json_schemas import decode_schema
 from service.api.openai_chat_messages import ChatRequest, NamedTool, ToolMessage
 from service.errors import InvalidRequestError, UnsupportedError
-
-_MOST_TOOLS = 128
+from service.generating import LONGEST_SCHEMA, MOST_TOOLS
 
 
 def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
     """The tools; raises `InvalidRequestError`."""
     given = request.tools or []
-    if len(given) > _MOST_TOOLS:
-        raise InvalidRequestError(f"tools has {len(given)} tools, the most is {_MOST_TOOLS}", "tools")
+    if len(given) > MOST_TOOLS:
+        raise InvalidRequestError(f"tools has {len(given)} tools, the most is {MOST_TOOLS}", "tools")
     size = sum(len(bytes(item.function.parameters)) for item in given if item.function)
-    if size > MOST_BYTES:
-        raise InvalidRequestError(f"the schemas in tools have {size} bytes, the most is {MOST_BYTES}", "tools")
+    if size > LONGEST_SCHEMA:
+        raise InvalidRequestError(f"the schemas in tools have {size} bytes, the most is {LONGEST_SCHEMA}", "tools")
     tools = tuple([_tool(item, f"tools[{index}]") for index, item in enumerate(given)])
     names = [tool.name for tool in tools]
     for index, name in enumerate(names):

@@ -11,11 +11,10 @@ from service.batching.compose import Composer, Composition
 from service.batching.cost import CostModel
 from service.batching.ticket import Ticket, Waiting
 from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
+from service.types import AGING
 
 PATIENCE = 1.0
 """Seconds: a ticket whose deadline is further off is due this long after its arrival, so that it overtakes in time."""
-AGING = 5.0
-"""Seconds by which a priority level is due later than the one before it."""
 _DELAYED = 3600.0
 _DEEP = 256
 """Tickets from which a queue may be too long for deadlines beyond `PATIENCE`, too."""

@@ -27,7 +27,7 @@ from service.errors import (
     ModelUnavailableError,
 )
 from service.generating import GenerateRequest, Generation, cannot_generate
-from service.owner import OwnedEngine
+from service.owner import Owned
 from service.types import InferResponse, Job, Timing
 
 LOGGER = logging.getLogger("batchyard.batching")
@@ -56,7 +56,7 @@ class LocalReplica:
     def __init__(
         self,
         identity: Identity,
-        engines: Sequence[OwnedEngine],
+        engines: Sequence[Owned[Engine]],
         batcher: Batcher,
         cores: CoreBudget,
         clock: Clock,

@@ -1,14 +1,12 @@
 """Who may run: the engine's places and the tokens of its cache, given out in the order in which answers are due."""
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Collection
 from operator import attrgetter
 
 from engines.text_generator import GeneratorLimits
 from service.generation.ticket import Ticket
-
-AGING = 5.0
-"""Seconds by which a priority level is due later than the one before it."""
+from service.types import AGING
 
 _by_due = attrgetter("due")
 
@@ -38,7 +36,7 @@ class Admission:
         return len(self._waiting)
 
     @property
-    def running(self) -> Iterable[Ticket]:
+    def running(self) -> Collection[Ticket]:
         """Tickets that run."""
         return self._running.keys()
 

@@ -41,7 +41,6 @@ class LocalGeneration:
         self._timer: asyncio.TimerHandle | None = None
         self._cached = 0
         self._tokens = 0
-        self._last = arrival
 
     def expire_in(self, seconds: float) -> None:
         """Ends it with `DeadlineExceededError` if it is not complete by then."""
@@ -94,7 +93,6 @@ class LocalGeneration:
         if not self._tokens:
             timing.first_token = now - self._arrival
         self._tokens += tokens
-        self._last = now
         later = self._tokens - 1
         if later:
             timing.per_token = (now - self._arrival - timing.first_token) / later * len(self.tickets)

@@ -5,12 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from engines.generation import Feature, Options
 from service.errors import InvalidRequestError, UnsupportedError
+from service.generating import LONGEST_SCHEMA, LONGEST_STOP, MOST_ANSWERS, MOST_BIASES, MOST_STOPS
 
-MOST_ANSWERS = 128
-_MOST_STOPS = 16
-_LONGEST_STOP = 256
-_LONGEST_SCHEMA = 1 << 17
-_MOST_BIASES = 1024
 _MOST_LOGPROBS = 20
 
 
@@ -23,8 +19,8 @@ def check_options(options: Options, vocabulary: int) -> None:
         raise InvalidRequestError(f"max_tokens is {options.max_tokens}; give 1 or more", "max_tokens")
     _check_stops(options.stop)
     _check_biases(options, vocabulary)
-    if len(options.json_schema) > _LONGEST_SCHEMA:
-        text = f"the JSON schema has {len(options.json_schema)} characters; give at most {_LONGEST_SCHEMA}"
+    if len(options.json_schema) > LONGEST_SCHEMA:
+        text = f"the JSON schema has {len(options.json_schema)} characters; give at most {LONGEST_SCHEMA}"
         raise InvalidRequestError(text, "response_format")
     if options.echo and options.logprobs is not None:
         text = "logprobs of an echoed prompt are not computed here; leave out echo or logprobs"
@@ -59,17 +55,17 @@ def _ranges(options: Options) -> Sequence[tuple[str, float | None, float, float]
 
 
 def _check_stops(stops: Sequence[str]) -> None:
-    if len(stops) > _MOST_STOPS:
-        raise InvalidRequestError(f"{len(stops)} stop strings given; give at most {_MOST_STOPS}", "stop")
+    if len(stops) > MOST_STOPS:
+        raise InvalidRequestError(f"{len(stops)} stop strings given; give at most {MOST_STOPS}", "stop")
     for number, stop in enumerate(stops):
-        if not 1 <= len(stop) <= _LONGEST_STOP:
-            text = f"stop string {number} has {len(stop)} characters; give 1 to {_LONGEST_STOP}"
+        if not 1 <= len(stop) <= LONGEST_STOP:
+            text = f"stop string {number} has {len(stop)} characters; give 1 to {LONGEST_STOP}"
             raise InvalidRequestError(text, "stop")
 
 
 def _check_biases(options: Options, vocabulary: int) -> None:
-    if len(options.logit_bias) > _MOST_BIASES:
-        text = f"logit_bias names {len(options.logit_bias)} tokens; name at most {_MOST_BIASES}"
+    if len(options.logit_bias) > MOST_BIASES:
+        text = f"logit_bias names {len(options.logit_bias)} tokens; name at most {MOST_BIASES}"
         raise InvalidRequestError(text, "logit_bias")
     for token, bias in options.logit_bias.items():
         if not 0 <= token < vocabulary:

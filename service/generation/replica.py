@@ -24,7 +24,7 @@ from service.generation.local import LocalGeneration
 from service.generation.pace import Pace
 from service.generation.ticket import Ticket
 from service.generation.worker import Broken, Lost, Refused, Reopened, Report, Stepped, Worker
-from service.owner import Owner
+from service.owner import Owned
 from service.types import InferResponse, Job
 
 _MOST_CRASHES = 3
@@ -38,8 +38,7 @@ class Opened:
     `threads`: CPU cores that a step takes, 0 where another device computes. `max_waiting`: answers that may queue.
     """
 
-    generator: TextGenerator
-    owner: Owner
+    owned: Owned[TextGenerator]
     reopen: Callable[[], TextGenerator]
     threads: int
     max_waiting: int
@@ -73,13 +72,11 @@ class GeneratorReplica:
         self._around = around
         self._clock = around.clock
         self._pace = Pace()
-        self._admission = Admission(opened.generator.limits, opened.max_waiting)
+        self._admission = Admission(opened.owned.engine.limits, opened.max_waiting)
         self._paused = False
         self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._worker = Worker(
-            opened.owner, opened.generator, opened.reopen, around.cores, opened.threads, around.clock, self._tell
-        )
+        self._worker = Worker(opened.owned, opened.reopen, around.cores, opened.threads, around.clock, self._tell)
         self._worker.start()
 
     @property
@@ -95,7 +92,7 @@ class GeneratorReplica:
     @property
     def running(self) -> int:
         """Answers in the engine."""
-        return len(list(self._admission.running))
+        return len(self._admission.running)
 
     async def infer(self, job: Job) -> InferResponse:
         """Not what a generator does."""
@@ -125,19 +122,19 @@ class GeneratorReplica:
             raise InvalidRequestError(
                 f"{count} answers at once are more than this model's queue holds; ask for fewer", "n"
             )
-        wait = self._until_free(self._admission.waiting)
         if not self._admission.has_room(count):
             later = max(self._until_free(count - 1), 0.001)
             raise QueueFullError(f"{self._admission.waiting} answers wait already; come back later", later)
         prompt = max(request.prompt.size for request in job.requests)
-        first = (0.0 if self._admission.is_free(count) else wait) + self._pace.until_first(prompt)
+        wait = 0.0 if self._admission.is_free(count) else self._until_free(self._admission.waiting)
+        first = wait + self._pace.until_first(prompt)
         left = deadline - self._clock()
         if first > left:
             text = f"the first token is expected in {first:.2f} s, the deadline is in {max(left, 0):.2f} s"
             raise DeadlineHopelessError(text, max(first - left, 0.001))
 
     def _until_free(self, ahead: int) -> float:
-        running = list(self._admission.running)
+        running = self._admission.running
         return self._pace.until_free([t.left for t in running], [len(t.generated) for t in running], ahead)
 
     def _admit(self) -> None:

@@ -7,9 +7,8 @@ from engines.language import HERMES
 from engines.model_config import ToolSyntaxName
 from engines.text_generator import Grammar, ToolSyntax
 from service.errors import InvalidRequestError, UnsupportedError
+from service.generating import MOST_TOOLS
 from service.generation.options import cannot
-
-_MOST_TOOLS = 128
 
 
 def offered(chat: Chat) -> Chat:
@@ -20,8 +19,8 @@ def offered(chat: Chat) -> Chat:
 def tool_syntax(chat: Chat, syntax: ToolSyntaxName) -> ToolSyntax | None:
     """How the answer may call tools, None where it may not. Raises `InvalidRequestError`."""
     names = {tool.name for tool in chat.tools}
-    if len(chat.tools) > _MOST_TOOLS:
-        raise InvalidRequestError(f"{len(chat.tools)} tools given; give at most {_MOST_TOOLS}", "tools")
+    if len(chat.tools) > MOST_TOOLS:
+        raise InvalidRequestError(f"{len(chat.tools)} tools given; give at most {MOST_TOOLS}", "tools")
     if len(names) < len(chat.tools):
         raise InvalidRequestError("two tools have the same name; give each its own", "tools")
     if chat.must_call and chat.must_call not in names:

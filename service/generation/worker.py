@@ -9,7 +9,7 @@ from engines.errors import EngineError, InvalidInputError
 from engines.text_generator import RequestId, TextGenerator, TokenEvent
 from service.cores import CoreBudget
 from service.generation.ticket import Ticket
-from service.owner import Owner
+from service.owner import Owned
 
 LOGGER = logging.getLogger("batchyard.generation")
 
@@ -64,16 +64,15 @@ class Worker:
 
     def __init__(
         self,
-        owner: Owner,
-        generator: TextGenerator,
+        owned: Owned[TextGenerator],
         reopen: Callable[[], TextGenerator],
         cores: CoreBudget,
         threads: int,
         clock: Callable[[], float],
         tell: Callable[[Report], None],
     ) -> None:
-        self._owner = owner
-        self._generator: TextGenerator | None = generator
+        self._owner = owned.owner
+        self._generator: TextGenerator | None = owned.engine
         self._reopen = reopen
         self._cores = cores
         self._threads = threads
@@ -145,16 +144,14 @@ class Worker:
         if self._generator is None or not self._tickets:
             return
         fresh, self._fresh = self._fresh, False
-        self._cores.acquire(self._threads)
         try:
-            start = self._clock()
-            events = self._generator.step()
-            seconds = self._clock() - start
+            with self._cores.taken(self._threads):
+                start = self._clock()
+                events = self._generator.step()
+                seconds = self._clock() - start
         except Exception as error:
             self._break(error, [])
             return
-        finally:
-            self._cores.release(self._threads)
         found = [(self._tickets[event.request_id], event) for event in events if event.request_id in self._tickets]
         for ticket, event in found:
             if event.finish:

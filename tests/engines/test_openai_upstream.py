@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,25 +35,13 @@ from engines.generation import (
     ToolCallDelta,
     Usage,
 )
-from tests.upstream import Upstream, all_events, chat, options, text_of, upstream_process
+from tests.upstream import Upstream, all_events, chat, options, text_of
 from tests.upstream_server import ENDLESS, PIECE, TEXT
 
 KEY = "sk-test-0123456789"
 LONG = 60.0
 SHORT = 0.2
 """Seconds for what must run out of time."""
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Upstream]:
-    with upstream_process() as made:
-        yield made
-
-
-@pytest.fixture
-async def upstream(process: Upstream) -> Upstream:
-    await process.reset()
-    return process
 
 
 @pytest.fixture

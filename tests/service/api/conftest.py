@@ -1,8 +1,9 @@
 """The HTTP surface over the test gateway, served by a real uvicorn. To test a whole app, give another `address`."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
+import openai
 import pytest
 from fastapi import FastAPI
 
@@ -29,4 +30,32 @@ def address(gateway: TestGateway) -> Iterator[Address]:
 @pytest.fixture(scope="session")
 def http(address: Address) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def client(address: Address) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{address.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def strict(address: Address) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(
+        base_url=f"{address.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(address: Address) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{address.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_strict(address: Address) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(
+        base_url=f"{address.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
+    ) as client:
         yield client

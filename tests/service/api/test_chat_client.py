@@ -1,6 +1,6 @@
 """The unmodified openai client, sync and async, with strict validation, against chat over the HTTP surface."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import openai
@@ -9,7 +9,6 @@ from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from engines.generation import Chat, Tool
 from tests.service.api.models import TestGateway
-from tests.service.api.serving import Address
 from tests.service.api.talkers import METADATA, TEXT
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": TEXT}]
@@ -28,19 +27,13 @@ TOOLS: list[Any] = [
 
 
 @pytest.fixture
-def client(address: Address) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(
-        base_url=f"{address.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
+def client(strict: openai.OpenAI) -> openai.OpenAI:
+    return strict
 
 
 @pytest.fixture
-async def async_client(address: Address) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{address.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
+def async_client(async_strict: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
+    return async_strict
 
 
 def asked(gateway: TestGateway) -> Chat:

@@ -4,7 +4,6 @@ A piece of a streamed completion has the finish_reason null, as OpenAI sends it.
 there, so its strict validation refuses OpenAI's streams too; here streams are validated by a type that does.
 """
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,6 @@ from openai.types import Completion, CompletionChoice
 
 from service.api.openai_completions_messages import CompletionRequest
 from tests.service.api.models import TestGateway
-from tests.service.api.serving import Address
 from tests.service.api.talkers import METADATA, TEXT
 
 
@@ -25,26 +23,6 @@ class ChunkChoice(CompletionChoice):
 
 class Chunk(Completion):
     choices: list[ChunkChoice]  # type: ignore[assignment]
-
-
-@pytest.fixture
-def client(address: Address) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{address.url}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def strict(address: Address) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(
-        base_url=f"{address.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-async def async_client(address: Address) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{address.url}/v1", api_key="none", max_retries=0) as client:
-        yield client
 
 
 def checked(chunks: list[Completion]) -> list[Completion]:

@@ -4,42 +4,12 @@
 asks for by default.
 """
 
-from collections.abc import AsyncIterator, Iterator
-
 import numpy as np
 import openai
 import pytest
 
 from tests.service.api.models import EMBEDDING_SIZE, TestGateway, embedding_of
 from tests.service.api.serving import Address
-
-
-@pytest.fixture
-def client(address: Address) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{address.url}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def strict(address: Address) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(
-        base_url=f"{address.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-async def async_client(address: Address) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{address.url}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-async def async_strict(address: Address) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{address.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
 
 
 def ids(tokens: list[int]) -> np.ndarray:

@@ -3,12 +3,13 @@ from concurrent.futures import Future
 import pytest
 
 from engines.model_config import DynamicBatching, Packing, QueuePolicy
-from service.batching.batcher import AGING, PATIENCE, Batcher
+from service.batching.batcher import PATIENCE, Batcher
 from service.batching.compose import SingleComposer
 from service.batching.cost import CostModel, Shape
 from service.batching.pack import PackComposer
 from service.batching.ticket import Ticket
 from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
+from service.types import AGING
 from tests.service.batching.conftest import Submit, make_tickets
 
 PACKING = Packing((16, 32, 64), 128)

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ from service.errors import (
 from service.generating import GenerateRequest, Generation
 from service.generation.remote import RemoteReplica
 from service.generation.remote_breaker import FAILURES, PAUSE
-from tests.upstream import Upstream, chat, options, text_of, upstream_process
+from tests.upstream import Upstream, chat, options, text_of
 from tests.upstream_server import ENDLESS
 
 SHORT = 0.2
@@ -40,18 +40,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Upstream]:
-    with upstream_process() as made:
-        yield made
-
-
-@pytest.fixture
-async def upstream(process: Upstream) -> Upstream:
-    await process.reset()
-    return process
 
 
 @pytest.fixture
