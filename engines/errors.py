@@ -39,6 +39,10 @@ class InvalidOutputError(ExecutionError):
     """The engine answered with the wrong names, row count or shape."""
 
 
+class EngineLostError(ExecutionError):
+    """The process that ran the engine ended, or made no progress for too long and was ended; open the engine anew."""
+
+
 class EngineBusyError(ExecutionError):
     """The engine takes no more work for now. `retry_after`: seconds after which it says it would."""
 

@@ -19,6 +19,7 @@ BatchInputKind = Literal[
 InstanceKind = Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU"]
 TimeoutAction = Literal["REJECT", "DELAY"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
+Isolation = Literal["none", "process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,15 @@ class TextInput:
     """`batchyard.text.*`: the model also takes BYTES input `text`, tokenised here.
 
     `tokenizer`: file in the model's folder. `max_tokens`: the window, special tokens included. `truncate`: cut longer
-    texts instead of refusing them.
+    texts instead of refusing them. `windows`: split them into windows, whose answers are joined by their mean. `gate`:
+    above 0, the cheap gate leaves out windows that say little new, the more the higher; below 1.
     """
 
     tokenizer: str
     max_tokens: int
     truncate: bool = False
+    windows: bool = False
+    gate: float = 0.0
 
 
 ReasoningSyntax = Literal["none", "deepseek_r1"]
@@ -192,7 +196,9 @@ class ModelConfig:
     `inputs` and `outputs` describe the model file. `ensemble`: the steps in an order they can run in. `parameters`: all
     of them, `batchyard.` ones included. `threads` 0: a share of the machine; `device` "": the engine's choice.
     `fallback`: the device to run on, with a warning, where the one asked for is not there; "" refuses the model then.
-    `tolerance`: the least cosine between an answer and that of the fp32 reference.
+    `tolerance`: the least cosine between an answer and that of the fp32 reference. `isolation`: "process" runs each
+    instance in a process of its own. `watchdog`: seconds without progress after which such a process is ended, 0: 20
+    times the longest batch of its warm-up, at least 1. `finite`: NaN and infinities in an answer are an error.
     """
 
     name: str
@@ -220,3 +226,6 @@ class ModelConfig:
     device: str = ""
     fallback: str = ""
     tolerance: float = 0.9999
+    isolation: Isolation = "none"
+    watchdog: float = 0.0
+    finite: bool = False

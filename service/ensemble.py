@@ -7,7 +7,7 @@ from engines.model_config import EnsembleStep, ModelConfig
 from engines.tensor import Array
 from service.errors import EngineFailedError
 from service.generating import GenerateRequest, Generation, cannot_generate
-from service.types import InferRequest, InferResponse, Job, Timing
+from service.types import NO_PREDICTION, InferRequest, InferResponse, Job, Prediction, Timing
 
 Infer = Callable[[InferRequest], Awaitable[InferResponse]]
 
@@ -28,9 +28,9 @@ class Ensemble:
         faults = (self._fault_of(step.model_name) for step in self._config.ensemble)
         return next((fault for fault in faults if fault), "")
 
-    @property
-    def load(self) -> float:
-        return 0.0
+    def predict(self, cost: int) -> Prediction:
+        """See `Replica`."""
+        return NO_PREDICTION
 
     async def infer(self, job: Job) -> InferResponse:
         """Runs the steps in order; each gets the request's deadline and priority."""

@@ -26,7 +26,11 @@ class NotFoundError(BatchyardError):
 
 
 class ModelUnavailableError(BatchyardError):
-    """The model is known but cannot answer now; says why."""
+    """The model is known but cannot answer now; says why. `retry_after`: seconds, 0 where nobody knows."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RetryLaterError(BatchyardError):
@@ -54,7 +58,11 @@ class SlowReaderError(BatchyardError):
 
 
 class EngineFailedError(BatchyardError):
-    """The engine failed on this request."""
+    """The engine failed on this request. `retryable`: may another replica succeed?"""
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class CallerGoneError(BatchyardError):

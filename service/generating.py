@@ -6,6 +6,7 @@ from typing import Protocol
 
 from engines.generation import Event, GenerationCall
 from service.errors import InvalidRequestError
+from service.types import NO_HINTS, Hints
 
 MOST_ANSWERS = 128
 """To one prompt. These bounds hold for every protocol, and for whatever generates."""
@@ -33,6 +34,7 @@ class GenerateRequest:
     id: str = ""
     deadline: float = float("inf")
     priority: int = 0
+    hints: Hints = NO_HINTS
 
 
 @dataclass(slots=True)

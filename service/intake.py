@@ -14,6 +14,9 @@ class Intake(Protocol):
     @property
     def signature(self) -> Signature: ...
 
+    def estimate(self, request: InferRequest) -> int:
+        """About what `check` will find it costs, without work or errors: tokens for text, rows otherwise."""
+
     async def check(self, request: InferRequest) -> Job:
         """The checked job; raises `InvalidRequestError` naming the input, what was found and what is wanted."""
 
@@ -23,6 +26,11 @@ class TensorIntake:
     """Requests whose tensors go to the engine as they are: one part each."""
 
     signature: Signature
+
+    def estimate(self, request: InferRequest) -> int:
+        if not self.signature.max_batch_size:
+            return 1
+        return max((len(array) for array in request.inputs.values() if array.ndim), default=1)
 
     async def check(self, request: InferRequest) -> Job:
         rows = check_request(request, self.signature)

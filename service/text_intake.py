@@ -17,6 +17,8 @@ from service.types import InferRequest, Job
 
 _INLINE_BYTES = 4096
 """Longer texts are tokenised on a thread, so that the event loop never waits for them."""
+_BYTES_PER_TOKEN, _SPECIAL = 4, 2
+"""Of English text; a guess for `estimate`, which must cost nothing."""
 _IDS, _MASK, _TEXT = "input_ids", "attention_mask", "text"
 
 
@@ -30,6 +32,14 @@ class TextIntake:
     signature: Signature
     tokenizer: Tokenizer
     part: Callable[[Array], Tensors]
+
+    def estimate(self, request: InferRequest) -> int:
+        texts, ids = request.inputs.get(_TEXT), request.inputs.get(_IDS)
+        if ids is not None:
+            return int(ids.size)
+        if texts is None or texts.dtype != object:
+            return 1
+        return sum([len(text) // _BYTES_PER_TOKEN + _SPECIAL for text in texts.ravel().tolist()])
 
     async def check(self, request: InferRequest) -> Job:
         check_request(request, self.signature)

@@ -1,7 +1,8 @@
 """What passes through the one door: a request, its prepared form, and the answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from engines.model_config import ModelConfig
 from engines.tensor import Array, Signature, Tensors
@@ -10,6 +11,25 @@ Parameter = bool | int | float | str
 
 AGING = 5.0
 """Seconds by which a priority level is due later than the one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a call says about where it may be answered.
+
+    `headers`: all of the call's, names in lower case. `variant`: the model that is to answer, "" leaves it to the route.
+    `min_quality`: what answers has at least this declared quality. `tenant`: who calls, "" where nobody is told
+    apart. `explain`: the caller wants to know why its answer took so long.
+    """
+
+    headers: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    variant: str = ""
+    min_quality: float = 0.0
+    tenant: str = ""
+    explain: bool = False
+
+
+NO_HINTS = Hints()
 
 
 @dataclass(slots=True)
@@ -28,13 +48,31 @@ class InferRequest:
     deadline: float = float("inf")
     priority: int = 0
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    hints: Hints = NO_HINTS
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Seconds from now until an answer, as the cost model sees it. 0 where nothing is known yet.
+
+    `queue`: of them, until a batch takes the request. `seconds`: on average. `p95`: in 95 of 100 cases it is there by
+    then.
+    """
+
+    queue: float = 0.0
+    seconds: float = 0.0
+    p95: float = 0.0
+
+
+NO_PREDICTION = Prediction()
 
 
 @dataclass(slots=True)
 class Timing:
     """Seconds a request spent waiting and computing; what its batch held, in requests, in cost units, and in slots.
 
-    A request spread over several batches shows the longest wait and the last batch.
+    A request spread over several batches shows the longest wait and the last batch. `predicted`: what was thought when
+    the replica took it; `actual`: seconds from then to the answer.
     """
 
     queue: float = 0.0
@@ -42,6 +80,38 @@ class Timing:
     batch_size: int = 0
     batch_tokens: int = 0
     batch_slots: int = 0
+    predicted: Prediction = NO_PREDICTION
+    actual: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A replica that a route looked at. `verdict`: "chosen", or why not, in words."""
+
+    name: str
+    prediction: Prediction
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """How an answer was routed. Names are `model:version`.
+
+    `route` and `rule`: "" where there was none. `candidates`: empty unless an explanation was asked for. `tries`: those
+    that failed or were too late before the one that answered, with the reason. `step_down`: the cheaper variant that
+    answered because the route was overloaded, "" where none did. `hedged`: two were asked, this one was first.
+    """
+
+    route: str = ""
+    rule: str = ""
+    policy: str = ""
+    candidates: tuple[Candidate, ...] = ()
+    tries: tuple[str, ...] = ()
+    step_down: str = ""
+    hedged: bool = False
+
+
+DIRECT = Routed()
 
 
 @dataclass(slots=True)
@@ -54,6 +124,12 @@ class InferResponse:
     engine: str = ""
     timing: Timing = field(default_factory=Timing)
     tokens: int = 0
+    routed: Routed = DIRECT
+
+
+Outputs = dict[str, Array]
+Join = Callable[[Sequence[Outputs]], Outputs]
+"""Makes one answer of those of all parts, in order; raises `BatchyardError` where they do not fit together."""
 
 
 @dataclass(slots=True)
@@ -61,12 +137,17 @@ class Job:
     """A checked request, cut into `parts` that can be batched apart: one a text for text models, else one.
 
     `costs`: what each part adds to a batch: tokens for text, rows otherwise. `rows`: the batch dimension of each part.
+    `bulk`: indices of the parts that are not urgent, windows of long texts: they give way to everything else. `join`:
+    None lays the answers of all parts end to end. `tokens`: what the caller is told that it sent, None: all costs.
     """
 
     request: InferRequest
     parts: Sequence[Tensors]
     costs: Sequence[int]
     rows: int = 1
+    bulk: Collection[int] = ()
+    join: Join | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

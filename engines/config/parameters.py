@@ -13,7 +13,7 @@ from engines.config.layout import MAX_TOKENS, PADDING, WIDTHS, read_packing, rea
 from engines.config.problems import Problems
 from engines.config.values import FLAGS, Values
 from engines.errors import ModelLoadError
-from engines.model_config import Packing, Precision, TextGeneration, TextInput
+from engines.model_config import Isolation, Packing, Precision, TextGeneration, TextInput
 from engines.model_files import file_inside
 from engines.tensor import TensorSpec
 
@@ -25,8 +25,29 @@ THREADS = "batchyard.threads"
 DEVICE = "batchyard.device"
 FALLBACK = "batchyard.fallback"
 TOLERANCE = "batchyard.tolerance"
+WINDOWS = "batchyard.text.windows"
+GATE = "batchyard.text.gate"
+ISOLATION = "batchyard.isolation"
+WATCHDOG = "batchyard.watchdog_ms"
+FINITE = "batchyard.finite"
 
-_KEYS = (TOKENIZER, WINDOW, TRUNCATE, WIDTHS, MAX_TOKENS, PRECISION, THREADS, DEVICE, FALLBACK, TOLERANCE)
+_KEYS = (
+    TOKENIZER,
+    WINDOW,
+    TRUNCATE,
+    WINDOWS,
+    GATE,
+    WIDTHS,
+    MAX_TOKENS,
+    PRECISION,
+    THREADS,
+    DEVICE,
+    FALLBACK,
+    TOLERANCE,
+    ISOLATION,
+    WATCHDOG,
+    FINITE,
+)
 _PREFIXES = (
     PADDING,
     GENERATION,
@@ -42,7 +63,9 @@ _PREFIXES = (
 _PRECISIONS: Mapping[str, Precision] = {name: name for name in get_args(Precision)}
 _FALLBACKS: Mapping[str, str] = {"CPU": "CPU"}
 """Where a model may run instead: every engine that has a choice has the CPU."""
+_ISOLATIONS: Mapping[str, Isolation] = {name: name for name in get_args(Isolation)}
 _MOST = 2**24
+_MOST_WATCHDOG_MS = 3_600_000
 _MOST_THREADS = 1024
 _DEFAULT_TOLERANCE = 0.9999
 
@@ -60,6 +83,9 @@ class Settings:
     device: str
     fallback: str
     tolerance: float
+    isolation: Isolation
+    watchdog: float
+    finite: bool
 
 
 def read_parameters(
@@ -83,6 +109,9 @@ def read_parameters(
         device=values.text(DEVICE, "name a device, or remove it") if values.has(DEVICE) else "",
         fallback=values.choice(FALLBACK, _FALLBACKS, "") if values.has(FALLBACK) else "",
         tolerance=_tolerance(values) if values.has(TOLERANCE) else _DEFAULT_TOLERANCE,
+        isolation=values.choice(ISOLATION, _ISOLATIONS, "none"),
+        watchdog=_watchdog(values) if values.has(WATCHDOG) else 0.0,
+        finite=values.choice(FINITE, FLAGS, text is not None),
     )
 
 
@@ -98,14 +127,33 @@ def _text(values: Values, folder: Path, inputs: Sequence[TensorSpec]) -> TextInp
     if any(spec.name == "text" for spec in inputs):
         values.refuse(TOKENIZER, f"{tokenizer!r} adds an input 'text', but the model has one; rename the model's")
     window = values.integer(WINDOW, 1, _MOST, "the most tokens of one text")
-    return TextInput(tokenizer, window, values.choice(TRUNCATE, FLAGS, False))
+    truncate, windows = values.choice(TRUNCATE, FLAGS, False), values.choice(WINDOWS, FLAGS, False)
+    if truncate and windows:
+        values.refuse(WINDOWS, f"{values.shown(WINDOWS)} contradicts {TRUNCATE}; remove one of them")
+    return TextInput(tokenizer, window, truncate, windows, _gate(values, windows) if values.has(GATE) else 0.0)
+
+
+def _gate(values: Values, windows: bool) -> float:
+    gate = _real(values.raw(GATE))
+    if not 0 <= gate < 1 or not windows:
+        values.refuse(GATE, f"{values.shown(GATE)}; give a number from 0 to below 1, and {WINDOWS}: true")
+        return 0.0
+    return gate
+
+
+def _watchdog(values: Values) -> float:
+    return values.integer(WATCHDOG, 1, _MOST_WATCHDOG_MS, "milliseconds without progress") / 1000
 
 
 def _tolerance(values: Values) -> float:
-    try:
-        cosine = float(values.raw(TOLERANCE))
-    except ValueError:
-        cosine = math.nan
+    cosine = _real(values.raw(TOLERANCE))
     if not 0 < cosine <= 1:
         values.refuse(TOLERANCE, f"{values.shown(TOLERANCE)}; give the least cosine to fp32, above 0 and at most 1")
     return cosine
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -121,6 +121,9 @@ def _read(proto: ModelConfigProto, folder: Path, problems: Problems) -> ModelCon
         device=settings.device,
         fallback=settings.fallback,
         tolerance=settings.tolerance,
+        isolation=settings.isolation,
+        watchdog=settings.watchdog,
+        finite=settings.finite,
     )
 
 

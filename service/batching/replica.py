@@ -12,7 +12,6 @@ from threading import Lock
 import numpy as np
 
 from engines.base import Engine
-from engines.tensor import Array
 from service.batching.batcher import Batcher, Taken, When
 from service.batching.compose import Composition
 from service.batching.record import BatchRecord
@@ -28,7 +27,7 @@ from service.errors import (
 )
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.owner import Owned
-from service.types import InferResponse, Job, Timing
+from service.types import InferResponse, Job, Outputs, Prediction, Timing
 
 LOGGER = logging.getLogger("batchyard.batching")
 
@@ -90,11 +89,11 @@ class LocalReplica:
         """Why it cannot answer; "" if it can."""
         return "it is being unloaded" if self._closed else ""
 
-    @property
-    def load(self) -> float:
-        """Predicted seconds until what waits and runs is done."""
+    def predict(self, cost: int) -> Prediction:
+        """See `Replica`."""
         with self._lock:
-            return self._batcher.load(self._clock())
+            seconds = self._batcher.load(self._clock())
+        return Prediction(seconds, seconds, seconds)
 
     async def infer(self, job: Job) -> InferResponse:
         """Answers a job; raises `BatchyardError`. Cancelling the awaiting task drops its tickets."""
@@ -110,7 +109,7 @@ class LocalReplica:
         self._submit(tickets, now)
         timer = self._loop.call_later(min(request.deadline - now, _FAR), _too_late, waiting, request.deadline - now)
         try:
-            return self._response(await future, sum(job.costs))
+            return self._response(await future, job)
         finally:
             timer.cancel()
 
@@ -123,9 +122,12 @@ class LocalReplica:
                 self._wakes[number].put(None)
             del self._idle[-len(tickets) :]
 
-    def _response(self, answers: Sequence[Answer], cost: int) -> InferResponse:
+    def _response(self, answers: Sequence[Answer], job: Job) -> InferResponse:
         identity = self.identity
-        return InferResponse(identity.model, identity.version, _join(answers), identity.engine, _timing(answers), cost)
+        parts = [answer.outputs for answer in answers]
+        outputs = job.join(parts) if job.join else _laid_end_to_end(parts)
+        tokens = sum(job.costs) if job.tokens is None else job.tokens
+        return InferResponse(identity.model, identity.version, outputs, identity.engine, _timing(answers), tokens)
 
     def _serve(self, number: int, engine: Engine) -> None:
         worker = Worker(engine, self._batcher.composer, self._clock)
@@ -248,12 +250,12 @@ def _fail(tickets: Sequence[Ticket], kind: type[BatchyardError], message: str) -
         ticket.waiting.fail(kind(message))
 
 
-def _join(answers: Sequence[Answer]) -> dict[str, Array]:
-    first = answers[0].outputs
-    if len(answers) == 1:
+def _laid_end_to_end(parts: Sequence[Outputs]) -> Outputs:
+    first = parts[0]
+    if len(parts) == 1:
         return first
     try:
-        return {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in first}
+        return {name: np.concatenate([part[name] for part in parts]) for name in first}
     except ValueError as error:
         raise InvalidRequestError(f"the answers make no one tensor, send each text alone: {error}") from None
 

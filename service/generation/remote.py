@@ -20,7 +20,7 @@ from service.generation.options import cannot, check_features
 from service.generation.remote_admission import RemoteAdmission
 from service.generation.remote_breaker import Breaker
 from service.generation.remote_stream import RemoteGeneration, in_our_words
-from service.types import InferResponse, Job
+from service.types import InferResponse, Job, Prediction
 
 _FIRST_GUESS = 1.0
 """Seconds an answer takes, until one was seen."""
@@ -51,10 +51,10 @@ class RemoteReplica:
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = ""
 
-    @property
-    def load(self) -> float:
-        """Predicted seconds until what it holds is done."""
-        return self._seconds * self._admission.held / self._places
+    def predict(self, cost: int) -> Prediction:
+        """See `Replica`: what it holds has to be done first."""
+        seconds = self._seconds * self._admission.held / self._places
+        return Prediction(seconds, seconds, seconds)
 
     @property
     def running(self) -> int:

@@ -25,7 +25,7 @@ from service.generation.pace import Pace
 from service.generation.ticket import Ticket
 from service.generation.worker import Broken, Lost, Refused, Reopened, Report, Stepped, Worker
 from service.owner import Owned
-from service.types import InferResponse, Job
+from service.types import InferResponse, Job, Prediction
 
 _MOST_CRASHES = 3
 """Breaks of the engine that an answer outlives, though it had tokens by then and so was hardly at fault."""
@@ -79,10 +79,11 @@ class GeneratorReplica:
         self._worker = Worker(opened.owned, opened.reopen, around.cores, opened.threads, around.clock, self._tell)
         self._worker.start()
 
-    @property
-    def load(self) -> float:
-        """Predicted seconds until one more answer could begin."""
-        return self._until_free(self._admission.waiting)
+    def predict(self, cost: int) -> Prediction:
+        """See `Replica`; `cost`: tokens of the prompt."""
+        wait = 0.0 if self._admission.is_free(1) else self._until_free(self._admission.waiting)
+        first = wait + self._pace.until_first(cost)
+        return Prediction(wait, first, first)
 
     @property
     def waiting(self) -> int:

@@ -15,7 +15,7 @@ from service.pipelines.answer import PipelineGeneration
 from service.pipelines.classifier import Classifier, Intent
 from service.pipelines.policies import Policies, Policy
 from service.settings import PipelineSettings
-from service.types import InferResponse, Job
+from service.types import NO_PREDICTION, InferResponse, Job, Prediction
 
 LOGGER = logging.getLogger("batchyard.pipelines")
 
@@ -50,9 +50,9 @@ class Pipeline:
         """Why the model that writes cannot answer; without its classifier a pipeline still does."""
         return self._doors.fault_of(self._settings.model)
 
-    @property
-    def load(self) -> float:
-        return 0.0
+    def predict(self, cost: int) -> Prediction:
+        """See `Replica`."""
+        return NO_PREDICTION
 
     def review(self, signature: Signature) -> None:
         """Logs where the policies and the classifier, now that its tensors are known, do not fit each other."""

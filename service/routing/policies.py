@@ -13,8 +13,8 @@ def ordered(replicas: Sequence[Replica]) -> Replica:
 
 
 def fastest(replicas: Sequence[Replica]) -> Replica:
-    """The one whose queue is predicted to be done first."""
-    return min(replicas, key=lambda replica: replica.load)
+    """The one that is predicted to answer first."""
+    return min(replicas, key=lambda replica: replica.predict(1).seconds)
 
 
 POLICIES: Mapping[str, Policy] = {"ordered": ordered, "fastest": fastest}

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from service.generating import GenerateRequest, Generation
-from service.types import InferResponse, Job
+from service.types import InferResponse, Job, Prediction
 
 
 class Replica(Protocol):
@@ -13,9 +13,9 @@ class Replica(Protocol):
     def name(self) -> str:
         """Model and version, `model:version`."""
 
-    @property
-    def load(self) -> float:
-        """Predicted seconds until what it holds is done."""
+    def predict(self, cost: int) -> Prediction:
+        """When a request of so much cost (see `Intake.estimate`), coming now, would be answered; text that is
+        generated: would begin."""
 
     @property
     def fault(self) -> str:

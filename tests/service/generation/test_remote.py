@@ -79,7 +79,7 @@ async def failure(replica: RemoteReplica, asked: GenerateRequest) -> BatchyardEr
 async def settled(replica: RemoteReplica) -> None:
     """Waits until all that ended is gone, tasks and connections too."""
     async with asyncio.timeout(10):
-        while replica.load or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the loop itself closes cut generators
+        while replica.predict(1).seconds or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the loop itself closes cut generators
             await asyncio.sleep(0)
 
 
@@ -202,7 +202,7 @@ async def test_closing_ends_it_upstream_at_once(replica: RemoteReplica, upstream
     await generation.read()
     generation.close()
     generation.close()
-    assert replica.load == 0, "its place is free before the connection is closed"
+    assert replica.predict(1).seconds == 0, "its place is free before the connection is closed"
     await upstream.until(lambda state: not state["running"] and state["disconnects"] == 1)
     assert await generation.read() == ()
     await settled(replica)
@@ -226,7 +226,7 @@ async def test_a_caller_that_leaves_while_it_waits(replica: RemoteReplica, upstr
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert replica.load == 0
+    assert replica.predict(1).seconds == 0
     await upstream.until(lambda state: not state["running"])
     await settled(replica)
 
@@ -275,7 +275,7 @@ async def test_answers_at_once_and_in_the_queue_are_bounded(upstream: Upstream) 
         waiting = asyncio.create_task(replica.generate(request("waited")))
         await asyncio.sleep(0)
         assert replica.waiting == 1
-        assert replica.load == pytest.approx(1.5)
+        assert replica.predict(1).seconds == pytest.approx(1.5)
         error = await failure(replica, request("too many"))
         assert isinstance(error, QueueFullError)
         assert error.retry_after > 0

@@ -45,7 +45,7 @@ async def test_the_answer_is_passed_on_under_the_name_of_the_pipeline(doors: Two
     generation.close()
     assert doors.answer.closed
     replica: Replica = pipeline
-    assert (replica.name, replica.load) == ("help-desk:1", 0.0)
+    assert (replica.name, replica.predict(1).seconds) == ("help-desk:1", 0.0)
 
 
 async def test_the_first_token_is_timed_from_before_the_classification(doors: TwoDoors) -> None:
