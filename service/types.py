@@ -17,7 +17,7 @@ AGING = 5.0
 class Hints:
     """What a call says about where it may be answered.
 
-    `headers`: all of the call's, names in lower case. `variant`: the model that is to answer, "" leaves it to the route.
+    `headers`: all of the call's, names in lower case. `variant`: the model to answer, "" leaves it to the route.
     `min_quality`: what answers has at least this declared quality. `tenant`: who calls, "" where nobody is told
     apart. `explain`: the caller wants to know why its answer took so long.
     """
