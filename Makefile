@@ -10,7 +10,7 @@ CODE := engines service benchmarks tests
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve build test check format bench clean
+.PHONY: help serve build test check format bench chaos clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +35,9 @@ format: $(VENV)/.test  ## lay the code out
 
 bench: $(VENV)/.test build  ## measure the engines and the gateway; one table
 	@$(BIN)/python -m benchmarks
+
+chaos: $(VENV)/.test build  ## plant every fault under load and check each answer; one table, about ten minutes
+	@$(BIN)/python -m tests.chaos
 
 clean:  ## remove the environment, the built models and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache benchmarks/results

@@ -34,7 +34,7 @@ class Row:
 
 def show(console: Console, rows: Sequence[Row], notes: Sequence[str]) -> None:
     """Prints the table and the notes under it."""
-    table = Table(title=f"Batchyard on {_machine()}", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=f"Batchyard on {machine()}", title_justify="left", box=box.SIMPLE, pad_edge=False)
     table.add_column("what", no_wrap=True)
     for name in ("per second", "rounds", "ratio", "p50 ms", "p99 ms", "padding", "errors"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -59,7 +59,7 @@ def save(rows: Sequence[Row], notes: Sequence[str]) -> Path:
     now = datetime.now(UTC)
     content = {
         "time": now.isoformat(timespec="seconds"),
-        "machine": _machine(),
+        "machine": machine(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "rows": [asdict(row) for row in rows],
         "notes": list(notes),
@@ -81,7 +81,8 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Cores, processor and Python, in one line."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

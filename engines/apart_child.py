@@ -1,106 +1,102 @@
-"""The process of a generator: `python -m engines.apart_child DESCRIPTOR MODULE`. Ends when its parent hangs up."""
+"""The process of an engine: `python -m engines.apart_child DESCRIPTOR MODEL`. Ends when its parent hangs up or ends."""
 
+import fcntl
 import os
+import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
-from engines.apart_messages import Add, Answer, Cancel, Command, Done, Failed, Line, Open, Ready, Stepped, WarmUp
+import engines.errors
+from engines import create
+from engines.apart_contents import Contents, EngineContents, GeneratorContents, Reply
+from engines.apart_line import NO_TENSORS, Line
+from engines.apart_messages import Command, Failed, Open
 from engines.base import EngineOptions
 from engines.config.pbtxt import parse
-from engines.errors import EngineError, ExecutionError
-from engines.text_generator import RequestId, TextGenerator
+from engines.errors import EngineError, EngineMemoryError, ExecutionError, InvalidInputError, InvalidOutputError
+from engines.tensor import Tensors
 
-
-class CountingGenerator(TextGenerator, Protocol):
-    """A generator that knows its vocabulary: token ids are below it."""
-
-    vocabulary: int
+_STDIN = 0
 
 
 def main() -> None:
     """Obeys until the parent is gone. What stops the parent stops this one by hanging up, so signals are ignored."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    line: Line[Command] = Line(socket.socket(fileno=int(sys.argv[1])), Command)
-    child = _Child(import_module(sys.argv[2]).open_generator)
+    _end_with_parent()
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    child = _Child(Line(socket.socket(fileno=descriptor), Command))
     with suppress(EOFError, OSError):
         while True:
-            answer = _answer(child, line.receive())
-            if answer is not None:
-                line.send(answer)
+            child.obey_next()
     os._exit(0)  # the SDK's own end would only print what still runs
 
 
+def _end_with_parent() -> None:
+    """Has the kernel end this process when the parent's end of its standard input closes, also in the middle of a run.
+
+    The parent writes nothing there, so the one thing that the signal SIGIO can tell of is that it is gone.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(_STDIN, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(_STDIN, fcntl.F_SETFL, fcntl.fcntl(_STDIN, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([_STDIN], [], [], 0)[0]:
+        os._exit(0)  # it went before
+
+
 class _Child:
-    """Obeys commands. `_inner`: the generator's id of each request by the parent's; `_outer`: the way back."""
+    """Reads commands from `line`, obeys and answers them."""
 
-    def __init__(self, create: Callable[[EngineOptions], CountingGenerator]) -> None:
-        self._create = create
-        self._generator: CountingGenerator | None = None
-        self._inner: dict[RequestId, RequestId] = {}
-        self._outer: dict[RequestId, RequestId] = {}
+    def __init__(self, line: Line[Command]) -> None:
+        self._line = line
+        self._contents: Contents | None = None
 
-    def obey(self, command: Command) -> Answer | None:
-        """Does it; raises `EngineError`."""
+    def obey_next(self) -> None:
+        """Raises `EOFError` or `OSError` where the parent is gone."""
+        command, tensors = self._line.receive()
+        reply = self._reply(command, tensors)
+        if reply is None:
+            return
+        try:
+            self._line.send(*reply)
+        except InvalidInputError as error:  # a dtype that has no name; nothing was sent
+            self._line.send(Failed(InvalidOutputError.__name__, f"an output cannot be sent: {error}"))
+
+    def _reply(self, command: Command, tensors: Tensors) -> Reply:
+        try:
+            return self._obey(command, tensors)
+        except EngineError as error:
+            return Failed(_kind(error), str(error)), NO_TENSORS
+        except MemoryError as error:
+            return Failed(EngineMemoryError.__name__, f"the engine's process has no memory left: {error}"), NO_TENSORS
+        except Exception as error:
+            return Failed(ExecutionError.__name__, f"{type(error).__name__}: {error}"), NO_TENSORS
+
+    def _obey(self, command: Command, tensors: Tensors) -> Reply:
         if isinstance(command, Open):
-            self._generator = self._create(_options(command))
-            return Ready(self._generator.limits, list(self._generator.features), self._generator.vocabulary)
-        if self._generator is None:
+            self._contents = _open(command)
+            return self._contents.opened, NO_TENSORS
+        if self._contents is None:
             raise ExecutionError("nothing was opened")
-        match command:
-            case WarmUp():
-                self._generator.warm_up()
-                return Done()
-            case Add():
-                self._add(command, self._generator)
-                return None
-            case Cancel(request_id):
-                self._cancel(request_id, self._generator)
-                return None
-            case _:
-                return self._step(self._generator)
-
-    def _add(self, command: Add, generator: TextGenerator) -> None:
-        inner = generator.add(command.request())
-        self._inner[command.request_id] = inner
-        self._outer[inner] = command.request_id
-
-    def _cancel(self, request_id: RequestId, generator: TextGenerator) -> None:
-        inner = self._inner.pop(request_id, None)
-        if inner is not None:
-            del self._outer[inner]
-            generator.cancel(inner)
-
-    def _step(self, generator: TextGenerator) -> Stepped:
-        events = []
-        for event in generator.step():
-            outer = self._outer[event.request_id]
-            events.append(replace(event, request_id=outer))
-            if event.finish:
-                del self._inner[outer], self._outer[event.request_id]
-        return Stepped(events)
+        return self._contents.obey(command, tensors)
 
 
-def _answer(child: _Child, command: Command) -> Answer | None:
-    try:
-        return child.obey(command)
-    except EngineError as error:
-        return Failed(type(error).__name__, str(error))
-    except Exception as error:
-        return Failed(ExecutionError.__name__, f"{type(error).__name__}: {error}")
-
-
-def _options(command: Open) -> EngineOptions:
+def _open(command: Open) -> Contents:
     folder = Path(command.folder)
     config = parse(command.config, source="config.pbtxt", folder=folder.parent)
-    return EngineOptions(config, folder, command.device, command.threads, command.lone_threads)
+    options = EngineOptions(config, folder, command.device, command.threads, command.lone_threads)
+    if command.contents == "engine":
+        return EngineContents(create(options, "open_engine", command.backend), config)
+    return GeneratorContents(create(options, "open_generator", command.backend))
+
+
+def _kind(error: EngineError) -> str:
+    """The nearest class of `engines.errors`: an engine may have made one of its own."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == engines.errors.__name__)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,23 @@
-"""What a generator's own process and this one say to each other: msgpack, each message behind its length."""
+"""What an engine's own process and this one say to each other."""
 
-import socket
-from struct import Struct as Layout
-from typing import Any, Generic, TypeVar
+from typing import Literal
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
+from engines import Backend
 from engines.generation import Feature
 from engines.text_generator import GenerationRequest, GeneratorLimits, Grammar, RequestId, Sampling, TokenEvent
 
-Message = TypeVar("Message")
-
-_LENGTH = Layout("<Q")
-
 
 class Open(Struct, tag=True):
-    """The first command: `folder` of the model's version, its config.pbtxt, and `EngineOptions`."""
+    """The first command: `folder` of the model's version, its config.pbtxt, and `EngineOptions`.
 
+    `contents`: what of `backend` is to run in the process.
+    """
+
+    contents: Literal["engine", "generator"]
+    backend: Backend
     folder: str
     config: str
     device: str
@@ -27,7 +26,13 @@ class Open(Struct, tag=True):
 
 
 class WarmUp(Struct, tag=True):
-    """Warms the generator up."""
+    """Warms the engine up."""
+
+
+class Run(Struct, tag=True):
+    """Runs the batch whose inputs come with it."""
+
+    size: int
 
 
 class Add(Struct, tag=True):
@@ -61,7 +66,7 @@ class Step(Struct, tag=True):
     """Runs a step."""
 
 
-Command = Open | WarmUp | Add | Cancel | Step
+Command = Open | WarmUp | Run | Add | Cancel | Step
 
 
 class Ready(Struct, tag=True):
@@ -74,6 +79,20 @@ class Ready(Struct, tag=True):
 
 class Done(Struct, tag=True):
     """A command without a result was done."""
+
+
+class WarmedUp(Struct, tag=True):
+    """The engine is warm, and then ran its largest warm-up batch, of `elements` in all inputs, in `seconds`.
+
+    Both are 0 where it has no such batch.
+    """
+
+    seconds: float
+    elements: int
+
+
+class Ran(Struct, tag=True):
+    """A batch ran; its outputs come with this."""
 
 
 class Stepped(Struct, tag=True):
@@ -89,38 +108,4 @@ class Failed(Struct, tag=True):
     message: str
 
 
-Answer = Ready | Done | Stepped | Failed
-
-
-class Line(Generic[Message]):
-    """One end of the connection. `wanted`: the type of the messages that come in."""
-
-    def __init__(self, connection: socket.socket, wanted: Any) -> None:
-        self._socket = connection
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(wanted).decode
-
-    def send(self, message: object) -> None:
-        """Raises `OSError` where the other end is gone."""
-        data = self._encode(message)
-        self._socket.sendall(_LENGTH.pack(len(data)) + data)
-
-    def receive(self) -> Message:
-        """Waits for a message, without Python's lock; raises `EOFError` where the other end is gone."""
-        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-        message: Message = self._decode(self._exactly(length))
-        return message
-
-    def _exactly(self, size: int) -> bytearray:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            count = self._socket.recv_into(view)
-            if not count:
-                raise EOFError("the other end of the connection is gone")
-            view = view[count:]
-        return data
-
-    def close(self) -> None:
-        """Hangs up; may be called twice."""
-        self._socket.close()
+Answer = Ready | Done | WarmedUp | Ran | Stepped | Failed

@@ -7,18 +7,26 @@ Output i is input i, in the order of config.pbtxt. Parameters, all optional, eac
 - `nan_on_value`: such a row is answered with NaN (floating-point outputs).
 - `wrong_rows_on_value`: such a batch is answered with its last row missing.
 - `crash_on_value`: such a batch raises `RuntimeError`, which no engine may: it tests what the caller does then.
+- `memory_on_value`: such a batch raises `EngineMemoryError`.
+- `memory_above_rows`: a batch of more rows raises `EngineMemoryError`, as a device does that is too small for it.
+- `exit_on_value`: such a batch ends the process at once. Only with `batchyard.isolation: process`.
+- `hang_on_value`: such a batch never ends. Only with `batchyard.isolation: process`.
 
 The first element is that of the first input.
 """
 
+import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from threading import Event
+from typing import NoReturn
 
 import numpy as np
 
 from engines.base import EngineOptions, Outputs
 from engines.batch import Batch
-from engines.errors import EngineError, ExecutionError, ModelLoadError
+from engines.errors import EngineError, EngineMemoryError, ExecutionError, ModelLoadError
 from engines.inputs import check_inputs
 from engines.model_config import ModelConfig
 from engines.own_parameters import own_parameters
@@ -29,7 +37,13 @@ Sleep = Callable[[float], None]
 
 _PREFIX = "batchyard.identity."
 _DELAYS = ("delay_ms", "delay_ms_per_row")
-_FAULTS = ("fail_on_value", "nan_on_value", "wrong_rows_on_value", "crash_on_value")
+_MOST_ROWS = "memory_above_rows"
+_LETHAL = ("exit_on_value", "hang_on_value")
+"""Faults that would take the gateway along."""
+_FAULTS = ("fail_on_value", "nan_on_value", "wrong_rows_on_value", "crash_on_value", "memory_on_value", *_LETHAL)
+
+EXIT_CODE = 70
+"""Of a process that `exit_on_value` ended: "internal software error" in BSD's sysexits.h."""
 
 
 def open_engine(options: EngineOptions) -> "IdentityEngine":
@@ -43,9 +57,11 @@ class IdentityEngine:
     def __init__(self, config: ModelConfig, sleep: Sleep = time.sleep) -> None:
         self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
         self._check_mirror(config.name)
-        settings = own_parameters(config, _PREFIX, (*_DELAYS, *_FAULTS))
+        settings = own_parameters(config, _PREFIX, (*_DELAYS, _MOST_ROWS, *_FAULTS))
+        _check_isolated(config, settings)
         delays = [_number(config.name, key, settings.get(key, "0")) / 1000 for key in _DELAYS]
         self._delay, self._delay_per_row = delays
+        self._most_rows = _number(config.name, _MOST_ROWS, settings[_MOST_ROWS]) if _MOST_ROWS in settings else math.inf
         self._faults = {
             key: _typed(config.name, key, settings[key], config.inputs[0].datatype)
             for key in _FAULTS
@@ -66,6 +82,8 @@ class IdentityEngine:
         seconds = self._delay + self._delay_per_row * batch.size
         if seconds > 0:
             self._sleep(seconds)
+        if batch.size > self._most_rows:
+            raise EngineMemoryError(f"{batch.size} rows, of which this model was told to hold {self._most_rows:g}")
         outputs = {output: batch.inputs[name] for name, output in self._pairs}
         return self._with_faults(batch, outputs) if self._faults else outputs
 
@@ -80,16 +98,13 @@ class IdentityEngine:
             hit = (firsts == value).any(axis=1)
             if not hit.any():
                 continue
-            row = int(hit.argmax())
             match fault:
-                case "fail_on_value":
-                    raise ExecutionError(f"row {row} holds {value!r}, on which this model was told to fail")
-                case "crash_on_value":
-                    raise RuntimeError(f"row {row} holds {value!r}, on which this model was told to crash")
                 case "wrong_rows_on_value":
                     outputs = {name: output[:-1] for name, output in outputs.items()}
                 case "nan_on_value":
                     outputs = {name: _with_nan(output, hit) for name, output in outputs.items()}
+                case _:
+                    _strike(fault, f"row {int(hit.argmax())} holds {value!r}, on which this model was told to")
         return outputs
 
     def _check_mirror(self, model: str) -> None:
@@ -109,6 +124,29 @@ class IdentityEngine:
                     f"model {model!r}: output {target.name!r}, {target.datatype} {list(target.shape)}, gives back "
                     f"input {source.name!r}, {source.datatype} {list(source.shape)}; declare both alike"
                 )
+
+
+def _check_isolated(config: ModelConfig, settings: Mapping[str, str]) -> None:
+    for key in _LETHAL:
+        if key in settings and config.isolation != "process":
+            raise ModelLoadError(
+                f"model {config.name!r}: parameter {_PREFIX + key!r} would end or stop the whole gateway; run the "
+                "model in a process of its own: parameter batchyard.isolation, value process"
+            )
+
+
+def _strike(fault: str, told: str) -> NoReturn:
+    match fault:
+        case "fail_on_value":
+            raise ExecutionError(f"{told} fail")
+        case "crash_on_value":
+            raise RuntimeError(f"{told} crash")
+        case "memory_on_value":
+            raise EngineMemoryError(f"{told} run out of memory")
+        case "exit_on_value":
+            os._exit(EXIT_CODE)
+    while True:  # hang_on_value
+        Event().wait()
 
 
 def _number(model: str, key: str, text: str) -> float:

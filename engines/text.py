@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,20 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from engines.errors import InvalidInputError, ModelLoadError
+from engines.text_pieces import Pieces, pieces_of
 
 TokenIds = NDArray[np.int64]
 
 LONG_TEXT = 4096
 """Characters from which a text takes a millisecond or more: it is tokenised without holding Python's lock."""
+_CHARACTERS_PER_TOKEN = 64
+"""Far above what any language has on average: a bound of tokens is one of characters, known before any work."""
 _BLANK = re.compile(r"\s")
 _WORD_END = re.compile(r"[0-9A-Za-z][ \t\n]")
+
+
+class TextTooLongError(InvalidInputError):
+    """A text, or a row of token ids, is longer than the model's window."""
 
 
 class Tokenizer:
@@ -35,7 +43,7 @@ class Tokenizer:
             tokenizer.enable_truncation(max_tokens)
         self.max_tokens = max_tokens
         self._truncate = truncate
-        self._vocabulary = tokenizer.get_vocab_size()
+        self.vocabulary = tokenizer.get_vocab_size()
         self._tokenizer = tokenizer
         self._splits_words = _splits_words(tokenizer)
 
@@ -60,10 +68,28 @@ class Tokenizer:
     def encode(self, texts: Sequence[bytes | str]) -> list[TokenIds]:
         """Token ids of each text, INT64 [tokens], with special tokens, without padding.
 
-        Raises `InvalidInputError` for a text that is not UTF-8 or, unless cut, is longer than the window. Texts of
-        `LONG_TEXT` characters and more release Python's lock while they are tokenised, so give them to a thread.
+        Raises `InvalidInputError` for a text that is not UTF-8 or, unless cut, is longer than the window
+        (`TextTooLongError`). Texts of `LONG_TEXT` characters and more release Python's lock while they are tokenised,
+        so give them to a thread.
         """
         return [self._encode(_decoded(text, index)) for index, text in enumerate(texts)]
+
+    def pieces(self, texts: Sequence[bytes | str], most: int) -> list[Pieces]:
+        """The tokens of each text, however long, and where it may be cut. Blocks; releases Python's lock.
+
+        Raises `InvalidInputError` for a text that is not UTF-8 or has more than `most` tokens.
+        """
+        return [self._pieces(_decoded(text, index), index, most) for index, text in enumerate(texts)]
+
+    def _pieces(self, text: str, index: int, most: int) -> Pieces:
+        many_words = self._splits_words and _end_of_word(text, most + 1) is not None
+        if not many_words and len(text) <= most * _CHARACTERS_PER_TOKEN:
+            found = pieces_of(text, self._tokenizer)
+            if len(found.ids) <= most:
+                return found
+        raise InvalidInputError(
+            f"text {index} has more than {most} tokens or {most * _CHARACTERS_PER_TOKEN} characters; send it in parts"
+        )
 
     def check(self, rows: Sequence[TokenIds]) -> Sequence[TokenIds]:
         """Token ids that a caller made itself, INT64 [tokens] each, cut to the window where that is allowed.
@@ -78,9 +104,9 @@ class Tokenizer:
         if row.size > self.max_tokens and not self._truncate:
             raise self._too_long(str(row.size))
         low, high = int(row.min()), int(row.max())
-        if low < 0 or high >= self._vocabulary:
+        if low < 0 or high >= self.vocabulary:
             wrong = low if low < 0 else high
-            raise InvalidInputError(f"row {index} has token id {wrong}; the vocabulary has 0 to {self._vocabulary - 1}")
+            raise InvalidInputError(f"row {index} has token id {wrong}; the vocabulary has 0 to {self.vocabulary - 1}")
         return row[: self.max_tokens]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -99,19 +125,21 @@ class Tokenizer:
 
     def _shortened(self, text: str) -> str:
         """The part of a long text that decides its first `max_tokens` tokens; refuses, where that is sure, without."""
-        if not self._splits_words:
-            return text
-        for words, match in enumerate(_WORD_END.finditer(text), start=1):
-            if words > self.max_tokens:
-                if not self._truncate:
-                    raise self._too_long(f"more than {self.max_tokens}")
-                return text[: match.end()]
-        return text
+        end = _end_of_word(text, self.max_tokens + 1) if self._splits_words else None
+        if end is not None and not self._truncate:
+            raise self._too_long(f"more than {self.max_tokens}")
+        return text[:end]
 
-    def _too_long(self, tokens: str) -> InvalidInputError:
-        return InvalidInputError(
+    def _too_long(self, tokens: str) -> TextTooLongError:
+        return TextTooLongError(
             f"text of {tokens} tokens is longer than the model's window of {self.max_tokens}; shorten it, or split it"
         )
+
+
+def _end_of_word(text: str, number: int) -> int | None:
+    """Where the word of this number, counted from 1, ends; None where there are fewer words."""
+    match = next(islice(_WORD_END.finditer(text), number - 1, None), None)
+    return match.end() if match else None
 
 
 def _decoded(text: bytes | str, index: int) -> str:

@@ -1,23 +1,15 @@
 """Names to what answers for them: models with their versions, and routes over models. Used on the event loop only."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engines.model_config import ModelConfig
 from engines.tensor import Signature
 from service.errors import ModelUnavailableError, NotFoundError
-from service.intake import Intake
-from service.routing.policies import Policy
-from service.routing.replica import Replica
-from service.types import ModelInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One version of a model, open."""
-
-    intake: Intake
-    replica: Replica
+from service.routing.route import Route
+from service.routing.served import Served
+from service.types import NO_PREDICTION, ModelInfo, Prediction
 
 
 @dataclass(slots=True)
@@ -31,16 +23,9 @@ class Model:
 
     @property
     def newest(self) -> str:
+        if len(self.versions) == 1:
+            return next(iter(self.versions))
         return max(self.versions, key=int, default="")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A name over variants. All variants take and give the same tensors."""
-
-    name: str
-    variants: tuple[str, ...]
-    policy: Policy
 
 
 @dataclass(slots=True)
@@ -49,19 +34,28 @@ class Catalog:
 
     models: dict[str, Model] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
 
-    def find(self, name: str, version: str = "") -> Served:
-        """What answers for a model or route; raises `NotFoundError` or `ModelUnavailableError`."""
-        route = self.routes.get(name)
-        return self._of_route(route, version) if route else self._of_model(name, version)
-
-    def _of_model(self, name: str, version: str) -> Served:
+    def served(self, name: str, version: str = "") -> Served:
+        """An open version of a model; raises `NotFoundError` or `ModelUnavailableError`."""
         model = self._model(name, version)
         served = model.versions.get(version or model.newest)
-        if served is None or served.replica.fault:
-            reason = served.replica.fault if served else model.reason
-            raise ModelUnavailableError(f"model {name!r} is unavailable: {reason}")
+        if served is None:
+            raise ModelUnavailableError(f"model {name!r} is unavailable: {model.reason}")
         return served
+
+    def check(self, name: str, served: Served) -> None:
+        """Raises `ModelUnavailableError` where a version that is open cannot answer now."""
+        now = self.clock()
+        fault = served.fault(now)
+        if fault:
+            text = f"model {name!r} is unavailable: {fault}"
+            raise ModelUnavailableError(text, served.breaker.retry_after(now))
+
+    def newest(self, name: str) -> Served | None:
+        """The newest open version of a model; None where none is open."""
+        model = self.models.get(name)
+        return model.versions[model.newest] if model and model.versions else None
 
     def _model(self, name: str, version: str) -> Model:
         model = self.models.get(name)
@@ -71,46 +65,61 @@ class Catalog:
             raise NotFoundError(f"model {name!r} has no version {version!r}; served are {', '.join(model.versions)}")
         return model
 
-    def _of_route(self, route: Route, version: str) -> Served:
-        self._check_route_version(route, version)
-        ready = self.ready_variants(route)
-        if not ready:
-            raise ModelUnavailableError(f"route {route.name!r} has no variant that is ready: {self._reasons(route)}")
-        if len(ready) == 1:
-            return ready[0]
-        chosen = route.policy([served.replica for served in ready])
-        return next(served for served in ready if served.replica is chosen)
-
     @staticmethod
-    def _check_route_version(route: Route, version: str) -> None:
+    def check_route_version(route: Route, version: str) -> None:
+        """A route has one version, "1"; raises `NotFoundError`."""
         if version not in ("", "1"):
             raise NotFoundError(f"route {route.name!r} has no version {version!r}; leave it out or ask for a variant")
 
     def ready_variants(self, route: Route) -> list[Served]:
         """The variants of a route that can answer now, in its order."""
-        models = (self.models.get(name) for name in route.variants)
-        newest = (model.versions[model.newest] for model in models if model and model.versions)
-        return [served for served in newest if not served.replica.fault]
+        now = self.clock()
+        newest = (self.newest(name) for name in route.variants)
+        return [served for served in newest if served and not served.fault(now)]
 
     def _reasons(self, route: Route) -> str:
-        return "; ".join(f"{name}: {self._reason(name)}" for name in route.variants)
+        return "; ".join(f"{name}: {self.reason(name)}" for name in route.variants)
 
-    def _reason(self, name: str) -> str:
+    def reason(self, name: str) -> str:
+        """Why a model cannot answer; "" if it can."""
         model = self.models.get(name)
-        return "unknown model" if model is None else model.reason or "not ready"
+        if model is None:
+            return "unknown model"
+        served = self.newest(name)
+        return served.fault(self.clock()) if served else model.reason or "not ready"
 
     def fault(self, name: str) -> str:
         """Why a request to this name would find nothing that answers; "" if it would."""
+        route = self.routes.get(name)
+        if route is not None:
+            return "" if self.ready_variants(route) else _not_ready(route, self._reasons(route))
         try:
-            self.find(name)
+            self.check(name, self.served(name))
         except (ModelUnavailableError, NotFoundError) as error:
             return str(error)
         return ""
 
+    def predict(self, name: str, cost: int, deadline: float) -> Prediction:
+        """When a request of such a cost and deadline would be answered: of a route, by its quickest variant."""
+        route = self.routes.get(name)
+        newest = self.newest(name)
+        served = self.ready_variants(route) if route else [newest] if newest else []
+        predictions = [one.replica.predict(cost, deadline) for one in served]
+        return min(predictions, key=lambda prediction: prediction.p95, default=NO_PREDICTION)
+
+    def breaker_states(self) -> list[tuple[str, str, int]]:
+        """Model, version and state of the breaker (0 closed, 1 half-open, 2 open) of all that is open."""
+        now = self.clock()
+        return [
+            (model.name, version, served.breaker.state(now))
+            for model in list(self.models.values())
+            for version, served in list(model.versions.items())
+        ]
+
     def signature(self, name: str) -> Signature | None:
         """What the newest open version of a model takes and gives; None where none is open."""
-        model = self.models.get(name)
-        return model.versions[model.newest].intake.signature if model and model.versions else None
+        newest = self.newest(name)
+        return newest.intake.signature if newest else None
 
     def info(self, name: str, version: str = "") -> ModelInfo:
         """Describes a model or route; raises `NotFoundError`."""
@@ -125,7 +134,7 @@ class Catalog:
     def _model_info(self, model: Model, version: str) -> ModelInfo:
         served = model.versions.get(version or model.newest)
         config = model.config
-        reason = served.replica.fault if served else model.reason
+        reason = served.fault(self.clock()) if served else model.reason
         signature = served.intake.signature if served else _declared(config)
         return ModelInfo(
             name=model.name,
@@ -139,13 +148,17 @@ class Catalog:
         )
 
     def _route_info(self, route: Route, version: str) -> ModelInfo:
-        self._check_route_version(route, version)
+        self.check_route_version(route, version)
         ready = self.ready_variants(route)
         signature = ready[0].intake.signature if ready else Signature((), ())
         reason = "" if ready else self._reasons(route)
         return ModelInfo(
             route.name, ("1",), "batchyard_route", "", signature, bool(ready), reason, variants=route.variants
         )
+
+
+def _not_ready(route: Route, reasons: str) -> str:
+    return f"route {route.name!r} has no variant that is ready: {reasons}"
 
 
 def _declared(config: ModelConfig | None) -> Signature:

@@ -45,7 +45,9 @@ examples:
   batchyard serve --routes '{"minilm": {"variants": ["minilm_onnx", "minilm_torch"], "policy": "fastest"}}'
   BATCHYARD_LOG_LEVEL=debug batchyard serve
 
-SIGTERM and SIGINT stop it gracefully: running requests are answered, the exit code is 0.
+SIGTERM stops it gracefully: it is not ready any more but takes requests for --drain-seconds, until load balancers have
+noticed; what is in hand then is answered within --shutdown-grace-seconds; the exit code is 0. SIGINT, or a second
+SIGTERM, skips the first part.
 """
 
 BUILD = """\
@@ -162,6 +164,8 @@ def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
     field = Settings.model_fields[name]
     default = field.get_default(call_default_factory=True)
     shown = ",".join(map(str, default)) if isinstance(default, list) else default
+    if isinstance(default, bool):
+        shown = str(default).lower()
     source = f"[{ENV_PREFIX}{name.upper()}, default: {'none' if default in ([], {}) else shown}]"
     parser.add_argument(
         flag_of(name),
@@ -175,6 +179,8 @@ def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
 def _metavar(annotation: object) -> str:
     if annotation is int:
         return "N"
+    if annotation is bool:
+        return "true|false"
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
     return {list: "A,B", dict: "JSON"}.get(get_origin(annotation), "TEXT")  # type: ignore[arg-type]

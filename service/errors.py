@@ -1,8 +1,13 @@
 """What can go wrong, in the gateway's words. Only `service.api.errors` knows what each is on the wire."""
 
+from service.types import DIRECT, Routed
+
 
 class BatchyardError(Exception):
-    """Base: the message is written for the caller."""
+    """Base: the message is written for the caller. `routed`: what a route had found by then, where it was asked to
+    explain."""
+
+    routed: Routed = DIRECT
 
 
 class InvalidRequestError(BatchyardError):
@@ -23,6 +28,14 @@ class RequestTooLargeError(InvalidRequestError):
 
 class NotFoundError(BatchyardError):
     """No such model or version."""
+
+
+class NotAllowedError(BatchyardError):
+    """The operator of this server has not allowed it."""
+
+
+class LoadFailedError(BatchyardError):
+    """A model could not be loaded; what was loaded of it goes on."""
 
 
 class ModelUnavailableError(BatchyardError):

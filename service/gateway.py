@@ -3,10 +3,13 @@
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 
-from service.catalog import Catalog, Served
+from service.catalog import Catalog
 from service.errors import BatchyardError, NotFoundError
 from service.generating import GenerateRequest, Generation
 from service.outcome import outcome_of
+from service.routing.errand import Asked
+from service.routing.router import Router
+from service.routing.served import Served
 from service.telemetry.metrics import Metrics
 from service.types import InferRequest, InferResponse, ModelInfo
 from service.watched import WatchedGeneration
@@ -16,22 +19,23 @@ Clock = Callable[[], float]
 
 
 class Gateway:
-    """Checks a request, chooses what answers it, submits it, and counts the outcome."""
+    """Has a request answered by what its name stands for, and counts the outcome, once."""
 
     def __init__(self, catalog: Catalog, metrics: Metrics, clock: Clock) -> None:
         self.clock = clock
         self._catalog = catalog
         self._metrics = metrics
+        self._router = Router(catalog, metrics.routes, clock)
+        metrics.routes.breaker_states = catalog.breaker_states
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answers a request; raises `BatchyardError` only. Cancelling the awaiting task drops the work."""
         start = self.clock()
-        served = None
+        asked = Asked()
         try:
-            served = self._catalog.find(request.model, request.version)
-            response = await served.replica.infer(await served.intake.check(request))
+            response = await self._router.infer(request, asked)
         except (BatchyardError, CancelledError) as error:
-            self._count_failure(request, served, error, self.clock() - start)
+            self._count_failure(request, asked.served, error, self.clock() - start)
             raise
         self._metrics.request_done(response.model, response.version, "success", self.clock() - start)
         self._metrics.queue_wait(response.model, response.version, response.timing.queue)
@@ -42,14 +46,13 @@ class Gateway:
     async def generate(self, request: GenerateRequest) -> Generation:
         """Accepts a request to generate text; raises `BatchyardError` only, as does reading the answer."""
         start = self.clock()
-        served = None
+        asked = Asked()
         try:
-            served = self._catalog.find(request.model, request.version)
-            generation = await served.replica.generate(request)
+            generation, routed = await self._router.generate(request, asked)
         except (BatchyardError, CancelledError) as error:
-            self._count_failure(request, served, error, self.clock() - start)
+            self._count_failure(request, asked.served, error, self.clock() - start)
             raise
-        return WatchedGeneration(generation, start, self.clock, self._metrics)
+        return WatchedGeneration(generation, routed, start, self.clock, self._metrics)
 
     def _count_failure(
         self, request: InferRequest | GenerateRequest, served: Served | None, error: BaseException, seconds: float
@@ -61,6 +64,11 @@ class Gateway:
         elif not isinstance(error, NotFoundError):
             newest = self._catalog.info(request.model).versions[-1:]
             self._metrics.request_done(request.model, "".join(newest), outcome_of(error), seconds)
+
+    def timeout_of(self, name: str) -> float | None:
+        """Seconds that a request to this name may take where it names no deadline; None: nothing is said of it."""
+        route = self._catalog.routes.get(name)
+        return route.default_timeout if route else None
 
     def model(self, name: str, version: str = "") -> ModelInfo:
         """Describes a model or route; raises `NotFoundError`."""

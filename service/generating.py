@@ -6,7 +6,7 @@ from typing import Protocol
 
 from engines.generation import Event, GenerationCall
 from service.errors import InvalidRequestError
-from service.types import NO_HINTS, Hints
+from service.types import NO_HINTS, NO_PREDICTION, Hints, Prediction, Routed
 
 MOST_ANSWERS = 128
 """To one prompt. These bounds hold for every protocol, and for whatever generates."""
@@ -18,6 +18,11 @@ MOST_BIASES = 1024
 MOST_TOOLS = 128
 LONGEST_SCHEMA = 128 * 1024
 """Characters or bytes of a JSON schema, before an engine looks at it."""
+
+DEFAULT_PRIORITY = 0
+URGENT = 1
+FLEX = 3
+"""Priorities of generated text; the default ranks between these two, as a class of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,15 @@ class GenerateRequest:
 
 @dataclass(slots=True)
 class GenerationTiming:
-    """Seconds: in the queue, until the first token came (queue included), and between tokens after it, on average."""
+    """Seconds: in the queue, until the first token came (queue included), and between tokens after it, on average.
+
+    `predicted`: when the first token would come, as it was thought when the request was taken.
+    """
 
     queue: float = 0.0
     first_token: float = 0.0
     per_token: float = 0.0
+    predicted: Prediction = NO_PREDICTION
 
 
 class Generation(Protocol):
@@ -52,6 +61,7 @@ class Generation(Protocol):
     model: str
     version: str
     engine: str
+    routed: Routed
 
     @property
     def timing(self) -> GenerationTiming:

@@ -57,7 +57,7 @@ def open_version(config: ModelConfig, folder: Path, version: str, machine: Machi
     options = EngineOptions(config, folder / version, threads=threads, lone_threads=machine.core_count)
     on_cpu = computes_on_cpu(config) and not any(devices)
     cost = CostModel()
-    intake = open_intake(config, folder, machine.max_queue)
+    intake = open_intake(config, folder, version, machine.max_queue)
     engines: list[Owned[Engine]] = []
     try:
         for number, device in enumerate(devices):
@@ -90,14 +90,14 @@ def placements(config: ModelConfig) -> Iterator[str]:
                 yield device
 
 
-def open_intake(config: ModelConfig, folder: Path, most_texts: int) -> Intake:
-    """The door that the model's configuration asks for."""
+def open_intake(config: ModelConfig, folder: Path, version: str, most_texts: int) -> Intake:
+    """The door that the model's configuration asks for; raises `ModelLoadError`."""
     if config.text is None:
         return TensorIntake(Signature(config.inputs, config.outputs, config.max_batch_size))
     tokenizer = Tokenizer.from_file(
         folder / config.text.tokenizer, config.text.max_tokens, truncate=config.text.truncate
     )
-    return text_intake(config, tokenizer, most_texts)
+    return text_intake(config, tokenizer, most_texts, folder / version)
 
 
 def composer(config: ModelConfig) -> Composer:

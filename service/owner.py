@@ -56,17 +56,18 @@ class _Call(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Owned(Generic[Result]):
-    """An engine or a generator, and the thread it lives on."""
+    """An engine or a generator, the thread it lives on, and what opens another like it."""
 
     engine: Result
     owner: Owner
+    reopen: Callable[[], Result]
 
 
 def open_owned(name: str, create: Callable[[], Result]) -> Owned[Result]:
     """Opens an engine on a thread of its own; raises what `create` does."""
     owner = Owner(name)
     try:
-        return Owned(owner.call(create), owner)
+        return Owned(owner.call(create), owner, create)
     except BaseException:
         owner.stop()
         raise

@@ -11,7 +11,10 @@ from typing import Any
 
 import uvicorn
 
+from service.draining import DrainingServer, StopTimes
+from service.listener import bind
 from service.settings import Settings
+from service.stopping import Stopping
 from service.telemetry import logs
 from service.telemetry.startup import ProgressHandler
 
@@ -28,30 +31,19 @@ class CannotStartError(Exception):
     """The server cannot start; one line for the operator."""
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """Calls `ready` once the app has started and the socket accepts connections."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.should_exit:
-            self._ready()
-
-
-def serve(settings: Settings, create_app: Callable[[Settings], ASGIApp]) -> None:
-    """Serves until SIGTERM or SIGINT; running requests then get the grace period. Raises `CannotStartError`."""
+def serve(settings: Settings, create_app: Callable[[Settings, Stopping], ASGIApp]) -> None:
+    """Serves until SIGTERM or SIGINT, and stops as `DrainingServer` says. Raises `CannotStartError`."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     logs.configure(settings.log_level)
     listener = _bind(settings.host, settings.port)
     progress = ProgressHandler(sys.stdout)
     progress.start()
+    stopping = Stopping()
     try:
-        config = _uvicorn_config(settings, create_app(settings))
-        server = _AnnouncingServer(config, lambda: _announce(listener, progress))
+        config = _uvicorn_config(create_app(settings, stopping))
+        times = StopTimes(settings.drain_seconds, settings.shutdown_grace_seconds)
+        server = DrainingServer(config, times, stopping, lambda: _announce(listener, progress))
         with suppress(SystemExit):
             server.run([listener])
     finally:
@@ -62,27 +54,20 @@ def serve(settings: Settings, create_app: Callable[[Settings], ASGIApp]) -> None
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    """uvicorn raises a signal again once it has shut down; being told to stop is no failure."""
+    """Before the server runs: being told to stop is no failure."""
     raise SystemExit(0)
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet: the port is ours before models load, callers are refused until then."""
-    listener = None
+    """The port is ours before models load."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        return bind(host, port)
     except OSError as error:
-        if listener is not None:
-            listener.close()
         remedy = "free it or choose others with --host and --port (--port 0 picks a free one)"
         raise CannotStartError(f"cannot listen on {host}:{port}: {error.strerror}; {remedy}") from error
-    return listener
 
 
-def _uvicorn_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -94,7 +79,6 @@ def _uvicorn_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
     )
 
 

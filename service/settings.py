@@ -6,12 +6,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+from service.route_settings import RouteSettings, keys_at
 
 ENV_PREFIX = "BATCHYARD_"
 CONFIG_VARIABLE = "BATCHYARD_CONFIG"
@@ -38,15 +39,6 @@ def _parse_json(value: object) -> object:
 
 Strings = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Paths = Annotated[list[Path], NoDecode, BeforeValidator(_split)]
-
-
-class RouteSettings(BaseModel):
-    """One name callers use, answered by any of its variants: the first healthy one, or the fastest measured."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    variants: list[str] = Field(min_length=1)
-    policy: Literal["ordered", "fastest"] = "ordered"
 
 
 class PipelineSettings(BaseModel):
@@ -81,8 +73,6 @@ Routes = Annotated[dict[str, RouteSettings], NoDecode, BeforeValidator(_parse_js
 Pipelines = Annotated[
     dict[str, PipelineSettings], NoDecode, BeforeValidator(_parse_json), AfterValidator(_refuse_nesting)
 ]
-_TABLES: Mapping[str, type[BaseModel]] = MappingProxyType({"routes": RouteSettings, "pipelines": PipelineSettings})
-"""Settings that are tables of named things."""
 
 
 class Settings(BaseSettings):
@@ -101,8 +91,10 @@ class Settings(BaseSettings):
     max_queue_size: int = Field(2048, gt=0, description="Waiting texts or tensors a model holds before it answers 429.")
     stream_buffer: int = Field(1024, gt=0, description="Events that wait for a slow reader before it is cut off.")
     cores: int = Field(0, ge=0, description="CPU cores to use; 0 takes what the machine or its cgroup grants.")
-    shutdown_grace_seconds: int = Field(10, ge=0, description="Time that running requests get when the server stops.")
-    routes: Routes = Field({}, description="Routes as JSON: name, variants, policy (ordered or fastest).")
+    drain_seconds: int = Field(2, ge=0, description="Time from SIGTERM, not ready, until no connections are taken.")
+    shutdown_grace_seconds: int = Field(10, ge=0, description="Time that running requests get after that.")
+    allow_control: bool = Field(False, description="May callers load and unload models?")
+    routes: Routes = Field({}, description="Routes as JSON: name, variants, policy, rules and more; see gateway.toml.")
     pipelines: Pipelines = Field({}, description="Pipelines as JSON: name, model, classifier, system, policies.")
 
 
@@ -167,6 +159,13 @@ def word_fault(where: str, fault: ErrorDetails, known: Sequence[str]) -> str:
     return f"{where}: found {_shorten(fault['input'])}; {wanted}"
 
 
+def _known(field: str, inner: Sequence[str]) -> list[str]:
+    """The keys that could stand at a place: below a setting that is a table of named things, or at the top."""
+    if field == "routes" and inner:
+        return list(keys_at(inner[1:]))
+    return list((PipelineSettings if inner else Settings).model_fields)
+
+
 class _Origins:
     """Knows which source a value came from, to word its faults."""
 
@@ -178,7 +177,7 @@ class _Origins:
     def describe(self, fault: ErrorDetails) -> str:
         field, *inner = map(str, fault["loc"])
         where = ".".join([self._origin(field), *inner])
-        return word_fault(where, fault, list((_TABLES.get(field, Settings) if inner else Settings).model_fields))
+        return word_fault(where, fault, _known(field, inner))
 
     def _origin(self, field: str) -> str:
         if field in self._flags:

@@ -13,9 +13,9 @@ AGING = 5.0
 """Seconds by which a priority level is due later than the one before it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Hints:
-    """What a call says about where it may be answered.
+    """What a call says about where it may be answered. Never changed; not frozen, because every request makes one.
 
     `headers`: all of the call's, names in lower case. `variant`: the model to answer, "" leaves it to the route.
     `min_quality`: what answers has at least this declared quality. `tenant`: who calls, "" where nobody is told

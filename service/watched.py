@@ -7,15 +7,19 @@ from service.errors import BatchyardError
 from service.generating import Generation, GenerationTiming
 from service.outcome import outcome_of
 from service.telemetry.metrics import Metrics, Outcome
+from service.types import Routed
 
 
 class WatchedGeneration:
     """A `service.generating.Generation` that passes another on, and tells the metrics of its end, once."""
 
-    def __init__(self, inner: Generation, start: float, clock: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(
+        self, inner: Generation, routed: Routed, start: float, clock: Callable[[], float], metrics: Metrics
+    ) -> None:
         self.model = inner.model
         self.version = inner.version
         self.engine = inner.engine
+        self.routed = routed
         self._inner = inner
         self._start = start
         self._clock = clock

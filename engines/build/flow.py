@@ -13,6 +13,7 @@ from engines.build.corpora import Corpora, read_corpora
 from engines.build.encoder_folder import TOKENIZER, EncoderFolder, encoder_folder, shipped_folder
 from engines.build.errors import BuildError
 from engines.build.gate import Gate, why_not_here
+from engines.build.gate_table import write_gate_table
 from engines.build.manifest import (
     MANIFEST,
     Origin,
@@ -164,6 +165,7 @@ def _make(target: Target, family: _Family, made_from: Origin, model: Path, conso
         made = staged / VERSION
         made.mkdir(parents=True)
         target.variant.engine.write(materials, made, target.variant.precision, show)
+        write_gate_table(materials.encoder, made)
         (staged / TOKENIZER).write_bytes(family.source.tokenizer.read_bytes())
         config = config_text(target.name, target.variant, materials.encoder.hidden, materials.window)
         kept = model / CONFIG_FILE

@@ -13,7 +13,7 @@ from engines.build.variants import Variant
 MANIFEST = "manifest.json"
 FORMAT = 2
 _HERE = Path(__file__).parent
-_SHARED_CODE = ("../encoder_source.py", "graph.py", "packed_encoder.py", "writers.py")
+_SHARED_CODE = ("../encoder_source.py", "gate_table.py", "graph.py", "packed_encoder.py", "writers.py")
 _CALIBRATION_CODE = ("calibration*.py", "materials.py")
 
 

@@ -24,6 +24,7 @@ def config_text(name: str, variant: Variant, hidden: int, window: int) -> str:
     parameters = {
         "batchyard.text.tokenizer": "tokenizer.json",
         "batchyard.text.max_tokens": str(window),
+        "batchyard.text.windows": "true",
         "batchyard.packing.widths": ",".join(map(str, packing.widths)),
         "batchyard.packing.max_tokens": str(packing.max_tokens),
         "batchyard.tolerance": str(variant.tolerance),

@@ -18,23 +18,28 @@ from service.api.openai_generation import OpenAIGeneration
 from service.api.openai_models import OpenAIModels
 from service.api.openapi import EMBEDDINGS_PATH, INFER_PATHS, document
 from service.api.openapi_generation import CHAT_PATH, COMPLETIONS_PATH, GENERATE_PATHS, GENERATE_STREAM_PATHS
+from service.api.operations import Operations
 from service.api.v2_control import V2Control
 from service.api.v2_generate import Generate, GenerateStream
 from service.api.v2_infer import Infer
+from service.api.v2_repository import V2Repository
 from service.gateway import Gateway
 
-__all__ = ["Limits", "mount"]
+__all__ = ["Limits", "Operations", "mount"]
 
 
-def mount(app: FastAPI, gateway: Gateway, limits: Limits) -> None:
+def mount(app: FastAPI, gateway: Gateway, limits: Limits, operations: Operations | None = None) -> None:
     """Adds every path of the HTTP surface to `app`, the hot ones before all others, and takes over its errors."""
+    operations = operations or Operations()
     request_id = request_id_source()
 
     async def stamp(request: Request, response: Response) -> None:
         response.headers["x-request-id"] = request_id(dict(request.scope["headers"])).decode()
 
     app.router.routes[:0] = _hot_routes(gateway, limits, request_id)
-    for router in (V2Control(gateway, limits).routes(), OpenAIModels(gateway, int(time.time())).routes()):
+    control = V2Control(gateway, operations, limits)
+    repository = V2Repository(gateway, operations.repository, limits)
+    for router in (control.routes(), repository.routes(), OpenAIModels(gateway, int(time.time())).routes()):
         app.include_router(router, dependencies=[Depends(stamp)])
     Fallback(request_id).install(app)
     document(app)

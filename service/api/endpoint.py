@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from service.api.errors import Shape, error_reply
+from service.api.explain import explain_refusal
 from service.api.headers import RequestHeaders, RequestIds
+from service.api.hints import wants_explanation
 from service.api.reply import Reply, send_reply
 from service.api.streaming import EventStream
-from service.errors import CallerGoneError, ModelUnavailableError
+from service.errors import BatchyardError, CallerGoneError, ModelUnavailableError
 
 
 @dataclass(slots=True)
@@ -47,6 +49,10 @@ class HotEndpoint:
                 return
         except CallerGoneError:
             return
+        except BatchyardError as error:
+            reply = error_reply(error, self._shape, request_id)
+            if wants_explanation(headers):
+                reply.headers.append(explain_refusal(error.routed))
         except CancelledError:  # the server's: it cancels what still runs when its grace is over
             stopping = ModelUnavailableError("the server is stopping and had no time left to answer; ask again")
             reply = error_reply(stopping, self._shape, request_id)

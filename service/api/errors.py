@@ -15,7 +15,9 @@ from service.errors import (
     DeadlineExceededError,
     EngineFailedError,
     InvalidRequestError,
+    LoadFailedError,
     ModelUnavailableError,
+    NotAllowedError,
     NotFoundError,
     RequestTooLargeError,
     RetryLaterError,
@@ -30,6 +32,8 @@ NOT_READY = 400
 
 
 _LONGEST_RETRY = 3600.0
+_HOPELESS: Header = (b"x-should-retry", b"false")
+"""OpenAI's clients try again after any 408, 409, 429 and 5xx unless this says no."""
 
 
 class UnknownPathError(BatchyardError):
@@ -53,6 +57,8 @@ TABLE: Mapping[type[BaseException], Row] = {
     InvalidRequestError: Row(400, "invalid_request_error", "invalid_request"),
     InvalidInputError: Row(400, "invalid_request_error", "invalid_request"),
     RequestTooLargeError: Row(413, "invalid_request_error", "request_too_large"),
+    LoadFailedError: Row(400, "invalid_request_error", "load_failed"),
+    NotAllowedError: Row(403, "invalid_request_error", "not_allowed"),
     NotFoundError: Row(404, "invalid_request_error", "model_not_found"),
     UnknownPathError: Row(404, "invalid_request_error", "unknown_url"),
     MethodNotAllowedError: Row(405, "invalid_request_error", "method_not_allowed"),
@@ -102,7 +108,11 @@ def error_reply(error: Exception, shape: Shape, request_id: bytes) -> Reply:
 
 
 def _retry_headers(error: Exception) -> list[Header]:
-    if not isinstance(error, RetryLaterError):
+    if isinstance(error, EngineFailedError) and not error.retryable:
+        return [_HOPELESS]
+    if not isinstance(error, RetryLaterError | ModelUnavailableError):
+        return []
+    if isinstance(error, ModelUnavailableError) and not error.retry_after > 0:
         return []
     seconds = min(error.retry_after, _LONGEST_RETRY)
     return [

@@ -1,16 +1,20 @@
 """The fields by which a request says how to generate, alike in all protocols, and what they mean."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from engines.generation import Options
 from service.errors import InvalidRequestError
-from service.generating import LONGEST_STOP, MOST_ANSWERS, MOST_BIASES, MOST_STOPS
+from service.generating import DEFAULT_PRIORITY, FLEX, LONGEST_STOP, MOST_ANSWERS, MOST_BIASES, MOST_STOPS, URGENT
 
 _LONGEST_ID = 10
 """Digits of the largest token id, 2^31 - 1."""
+
+_PRIORITIES: Mapping[str, int] = MappingProxyType({"priority": URGENT, "flex": FLEX})
+"""Of OpenAI's service tiers that are not the default."""
 
 Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -41,13 +45,14 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
 
 
 class OpenAIFields(GenerationFields, kw_only=True):
-    """What chat and completions have in common. The last two are accepted and not used."""
+    """What chat and completions have in common. `user` and `safety_identifier` are accepted and not used."""
 
     model: str
     n: Annotated[int, Meta(ge=1, le=MOST_ANSWERS)] | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
     user: str | None = None
     safety_identifier: str | None = None
 
@@ -80,6 +85,16 @@ def _stops(given: str | list[str] | None) -> tuple[str, ...]:
     if any(len(stop) > LONGEST_STOP for stop in stops):
         raise InvalidRequestError(f"stop holds a string of more than {LONGEST_STOP} characters; shorten it", "stop")
     return stops
+
+
+def priority_of(fields: OpenAIFields) -> int:
+    """The priority that the service tier stands for."""
+    return _PRIORITIES.get(fields.service_tier or "", DEFAULT_PRIORITY)
+
+
+def served_tier(fields: OpenAIFields) -> str:
+    """The service tier that the answer tells, as OpenAI's does: what "auto" came to be; "" where none was named."""
+    return "default" if fields.service_tier == "auto" else fields.service_tier or ""
 
 
 def logit_bias_of(fields: OpenAIFields) -> Mapping[int, float]:

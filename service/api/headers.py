@@ -3,11 +3,12 @@
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import count
 
 from service.api.reply import Header
 from service.errors import InvalidRequestError
-from service.types import InferResponse
+from service.types import DIRECT, InferResponse, Prediction, Routed
 
 RequestHeaders = Mapping[bytes, bytes]
 """Lower-case names, as ASGI has them."""
@@ -45,11 +46,37 @@ def size_header(headers: RequestHeaders, name: bytes) -> int | None:
 
 
 def answer_headers(response: InferResponse) -> list[Header]:
-    """Which model and engine answered, and the milliseconds in the queue and in the engine."""
-    timing = response.timing
-    return [
-        (b"x-model", f"{response.model}:{response.version}".encode()),
-        (b"x-engine", response.engine.encode()),
+    """Which model and engine answered, the milliseconds in the queue, in the engine, predicted and in all."""
+    timing, routed = response.timing, response.routed
+    headers = [
+        *_answerer(response.model, response.version, response.engine),
         (b"x-queue-ms", b"%.3f" % (timing.queue * 1000)),
         (b"x-engine-ms", b"%.3f" % (timing.compute * 1000)),
+        *predicted_headers(timing.predicted, timing.actual),
     ]
+    return headers if routed is DIRECT else headers + routed_headers(routed)
+
+
+@lru_cache(maxsize=1024)
+def _answerer(model: str, version: str, engine: str) -> tuple[Header, Header]:
+    """The same for every answer of a model's version."""
+    return (b"x-model", f"{model}:{version}".encode()), (b"x-engine", engine.encode())
+
+
+def predicted_headers(predicted: Prediction, actual: float) -> tuple[Header, Header, Header]:
+    """What was predicted when the request was taken, and what came true; `actual`: seconds."""
+    return (
+        (b"x-predicted-ms", b"%.3f" % (predicted.seconds * 1000)),
+        (b"x-predicted-p95-ms", b"%.3f" % (predicted.p95 * 1000)),
+        (b"x-actual-ms", b"%.3f" % (actual * 1000)),
+    )
+
+
+def routed_headers(routed: Routed) -> list[Header]:
+    """The cheaper variant that answered instead, and how many were tried before, where there were any."""
+    headers: list[Header] = []
+    if routed.step_down:
+        headers.append((b"x-step-down", routed.step_down.encode()))
+    if routed.tries:
+        headers.append((b"x-retries", b"%d" % len(routed.tries)))
+    return headers

@@ -17,25 +17,27 @@ _LEAST_LOGPROB = -9999.0
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What every object of one answer repeats. `model`: the name that was asked for."""
+    """What every object of one answer repeats. `model`: the name that was asked for. `service_tier`: "" for none."""
 
     id: str
     object: str
     created: int
     model: str
+    service_tier: str = ""
 
     def fields(self) -> Json:
         """The fields, as JSON has them."""
-        return {"id": self.id, "object": self.object, "created": self.created, "model": self.model}
+        fields: Json = {"id": self.id, "object": self.object, "created": self.created, "model": self.model}
+        return fields | {"service_tier": self.service_tier} if self.service_tier else fields
 
     def opening(self) -> bytes:
         """The JSON of these fields, up to and with the comma behind them."""
         return orjson.dumps(self.fields())[:-1] + b","
 
 
-def new_envelope(prefix: str, kind: str, model: str) -> Envelope:
+def new_envelope(prefix: str, kind: str, model: str, service_tier: str) -> Envelope:
     """For an answer that begins now. `prefix` of its id, `kind` of object."""
-    return Envelope(prefix + secrets.token_hex(12), kind, int(time.time()), model)
+    return Envelope(prefix + secrets.token_hex(12), kind, int(time.time()), model, service_tier)
 
 
 def usage_fields(usage: Usage) -> Json:

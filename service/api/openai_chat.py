@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from service.api.generation_fields import wants_usage
+from service.api.generation_fields import priority_of, served_tier, wants_usage
 from service.api.openai_answers import new_envelope
 from service.api.openai_chat_answer import encode_chat
 from service.api.openai_chat_chunks import ChatChoice
@@ -17,6 +17,8 @@ def understand_chat(body: bytes) -> Asked:
     usage = wants_usage(message)
     call = chat_call(message)
     streamed = message.stream or False
-    envelope = new_envelope("chatcmpl-", "chat.completion.chunk" if streamed else "chat.completion", message.model)
+    kind = "chat.completion.chunk" if streamed else "chat.completion"
+    envelope = new_envelope("chatcmpl-", kind, message.model, served_tier(message))
     encode = partial(encode_chat, logprobs=call.options.logprobs is not None)
-    return Asked(call, streamed, usage, envelope, encode, partial(ChatChoice, envelope.opening()))
+    new_choice = partial(ChatChoice, envelope.opening())
+    return Asked(call, streamed, usage, envelope, encode, new_choice, priority_of(message))

@@ -119,7 +119,6 @@ class ChatRequest(OpenAIFields, kw_only=True):
     modalities: Annotated[list[Literal["text"]], Meta(max_length=1)] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    service_tier: Literal["auto", "default"] | None = None
     store: bool | None = None
 
     audio: None = None

@@ -4,7 +4,14 @@ from dataclasses import replace
 from functools import partial
 
 from engines.generation import GenerationCall
-from service.api.generation_fields import check_answers, logit_bias_of, options_of, wants_usage
+from service.api.generation_fields import (
+    check_answers,
+    logit_bias_of,
+    options_of,
+    priority_of,
+    served_tier,
+    wants_usage,
+)
 from service.api.openai_answers import new_envelope
 from service.api.openai_completions_answer import CompletionChoice, encode_completion
 from service.api.openai_completions_messages import CompletionRequest, decode_completion, decode_prompts
@@ -20,11 +27,11 @@ def understand_completion(body: bytes, most_answers: int) -> Asked:
     message = decode_completion(body)
     usage = wants_usage(message)
     call = completion_call(message, most_answers)
-    envelope = new_envelope("cmpl-", "text_completion", message.model)
+    envelope = new_envelope("cmpl-", "text_completion", message.model, served_tier(message))
     tops = call.options.logprobs
     encode = partial(encode_completion, logprobs=tops)
     new_choice = partial(CompletionChoice, envelope.opening(), tops)
-    return Asked(call, message.stream or False, usage, envelope, encode, new_choice)
+    return Asked(call, message.stream or False, usage, envelope, encode, new_choice, priority_of(message))
 
 
 def completion_call(request: CompletionRequest, most_answers: int) -> GenerationCall:

@@ -11,7 +11,9 @@ from service.api.deadlines import deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.errors import OK
+from service.api.explain import explain_answer
 from service.api.headers import answer_headers
+from service.api.hints import hints_of
 from service.api.known import ready_signature
 from service.api.limits import Limits
 from service.api.openai_input import decode_input
@@ -42,16 +44,19 @@ class Embeddings:
         signature = ready_signature(gateway, message.model)
         output = embedding_output(message.model, signature)
         check_dimensions(message.dimensions, output.shape[-1])
-        deadline = deadline_of(arrived, call.headers, {}, limits.default_timeout)
+        timeout = gateway.timeout_of(message.model) or limits.default_timeout
+        deadline, hints = deadline_of(arrived, call.headers, {}, timeout), hints_of(call.headers)
         requests = [
-            InferRequest(message.model, {name: array}, outputs=(output.name,), deadline=deadline)
+            InferRequest(message.model, {name: array}, outputs=(output.name,), deadline=deadline, hints=hints)
             for name, array in embedding_tensors(message.model, signature, given)
         ]
         responses = await while_connected(self._infer(requests), call.receive, limits.disconnect_delay)
         vectors = shorten(_vectors(responses, output.name), message.dimensions)
         tokens = sum([response.tokens for response in responses])
         body = encode_embeddings(vectors, message.model, message.encoding_format, tokens)
-        return Reply(OK, body, [JSON_TYPE, *answer_headers(_slowest(responses))])
+        slowest = _slowest(responses)
+        headers = [JSON_TYPE, *answer_headers(slowest)]
+        return Reply(OK, body, [*headers, explain_answer(slowest)] if hints.explain else headers)
 
     async def _infer(self, requests: Sequence[InferRequest]) -> Sequence[InferResponse]:
         """All answers, in order; when one fails the others are cancelled."""

@@ -11,7 +11,8 @@ from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.errors import OK
 from service.api.generation_body import read_generation_body
-from service.api.generation_headers import generation_headers
+from service.api.generation_headers import head_of
+from service.api.hints import hints_of
 from service.api.limits import Limits
 from service.api.openai_answers import Envelope
 from service.api.openai_chunks import Chunks, NewChoice
@@ -34,6 +35,7 @@ class Asked:
     envelope: Envelope
     encode: Callable[[Envelope, Whole], bytes]
     new_choice: NewChoice
+    priority: int
 
     @property
     def answers(self) -> int:
@@ -56,22 +58,23 @@ class OpenAIGeneration:
         """Raises `BatchyardError`."""
         arrived = self._gateway.clock()
         asked = self._understand(await read_generation_body(call, self._limits, self._prompt))
-        model, timeout = asked.envelope.model, self._limits.generation_timeout
-        if asked.stream:
-            deadline = stream_deadline_of(arrived, call.headers, {}, timeout)
-            return self._stream(GenerateRequest(model, asked.call, deadline=deadline), asked, call)
-        deadline = deadline_of(arrived, call.headers, {}, timeout)
-        return await self._whole(GenerateRequest(model, asked.call, deadline=deadline), asked, call)
+        model = asked.envelope.model
+        timeout = self._gateway.timeout_of(model) or self._limits.generation_timeout
+        until = stream_deadline_of if asked.stream else deadline_of
+        deadline, hints = until(arrived, call.headers, {}, timeout), hints_of(call.headers)
+        request = GenerateRequest(model, asked.call, deadline=deadline, priority=asked.priority, hints=hints)
+        return self._stream(request, asked, call) if asked.stream else await self._whole(request, asked, call)
 
     async def _whole(self, request: GenerateRequest, asked: Asked, call: Call) -> Reply:
         work = collect(self._gateway.generate(request), asked.answers)
         whole = await while_connected(work, call.receive, self._limits.disconnect_delay)
         body = asked.encode(asked.envelope, whole)
-        return Reply(OK, body, [JSON_TYPE, *generation_headers(whole.generation)])
+        return Reply(OK, body, [JSON_TYPE, *head_of(request.hints)(whole.generation)])
 
     def _stream(self, request: GenerateRequest, asked: Asked, call: Call) -> EventStream:
         def chunks(generation: Generation) -> Chunks:
             metadata = generation.metadata
             return Chunks(asked.envelope, asked.new_choice, asked.answers, metadata, usage=asked.usage)
 
-        return EventStream(partial(self._gateway.generate, request), chunks, call.receive, self._limits)
+        generate = partial(self._gateway.generate, request)
+        return EventStream(generate, chunks, head_of(request.hints), call.receive, self._limits)

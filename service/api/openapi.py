@@ -10,7 +10,7 @@ from service.api.openapi_parts import (
     V2_ERROR,
     Schema,
     content,
-    path_parameters,
+    parameters_of,
     responses,
 )
 
@@ -48,7 +48,8 @@ _INFER_REQUEST: Schema = {
         "parameters": {
             **_PARAMETERS,
             "description": "timeout: microseconds until the deadline; priority: 1 is the most urgent; "
-            "binary_data_output: all outputs in binary.",
+            "min_quality: 0 to 1, the least declared quality of what may answer; binary_data_output: all outputs in "
+            "binary.",
         },
     },
     "example": {
@@ -145,8 +146,8 @@ def _infer(path: str) -> Schema:
         "summary": "Infer",
         "description": "JSON, or JSON with binary tensors behind it (header Inference-Header-Content-Length), or one "
         'raw tensor (that header 0). NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity". '
-        "gzip and deflate both ways. The deadline may also come in the header x-deadline-ms.",
-        "parameters": path_parameters(path),
+        "gzip and deflate both ways.",
+        "parameters": parameters_of(path),
         "requestBody": {"required": True, "content": content(_INFER_REQUEST)},
         "responses": responses(answer, V2_ERROR, INFER_HEADERS),
     }
@@ -157,6 +158,7 @@ def _embeddings() -> Schema:
         "tags": ["OpenAI"],
         "summary": "Embeddings",
         "description": "OpenAI's embeddings endpoint; base64 is of little-endian float32.",
+        "parameters": parameters_of(EMBEDDINGS_PATH),
         "requestBody": {"required": True, "content": content(_EMBEDDINGS_REQUEST)},
         "responses": responses(content(_EMBEDDINGS_ANSWER), OPENAI_ERROR, INFER_HEADERS),
     }

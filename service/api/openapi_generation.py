@@ -6,7 +6,7 @@ from service.api.openapi_parts import (
     V2_ERROR,
     Schema,
     content,
-    path_parameters,
+    parameters_of,
     responses,
 )
 
@@ -46,6 +46,10 @@ _OPENAI: Schema = {
     "logit_bias": {"type": "object", "additionalProperties": _number(-100, 100), "description": "Keys: token ids."},
     "stream": _FLAG,
     "stream_options": {"type": "object", "properties": {"include_usage": _FLAG}, "description": "Only of streams."},
+    "service_tier": {
+        "enum": ["auto", "default", "flex", "priority"],
+        "description": "The place in the queue: flex is served after the default, priority before it.",
+    },
     "user": {**_STRING, "description": _NOT_USED},
     "safety_identifier": {**_STRING, "description": _NOT_USED},
 }
@@ -89,7 +93,6 @@ _CHAT: Schema = {
         "modalities": {"type": "array", "items": {"const": "text"}, "description": _NOT_USED},
         "prompt_cache_key": {**_STRING, "description": _NOT_USED},
         "prompt_cache_retention": {**_STRING, "description": _NOT_USED},
-        "service_tier": {"enum": ["auto", "default"], "description": _NOT_USED},
         "store": {"const": False, "description": _NOT_USED},
     },
     "example": {
@@ -120,7 +123,8 @@ _PARAMETERS: Schema = {
     **_SAMPLING,
     "exclude_input_in_output": {"type": "boolean", "default": True},
     "timeout": {"type": "integer", "minimum": 0, "description": "Microseconds until the deadline."},
-    "priority": {"type": "integer", "minimum": 0, "description": "1 is the most urgent."},
+    "priority": {"type": "integer", "minimum": 0, "description": "1 is the most urgent; 0, the default, is 2."},
+    "min_quality": _number(0, 1, description="The least declared quality of what may answer."),
 }
 _GENERATE: Schema = {
     "type": "object",
@@ -154,24 +158,24 @@ _EVENTS: Schema = {"text/event-stream": {"schema": {"type": "string"}}}
 _STREAMS = (
     " A stream starts with the first token or, after some seconds, with a comment; then errors come as an event"
     " {error: ...}, the last one. Its last comment has the timings."
-    " The deadline may come in the header x-deadline-ms."
 )
 
 
 def generation_entries() -> dict[str, Schema]:
     """Each path with its entry."""
-    chat = _openai("Chat completions", "OpenAI's chat endpoint.", _CHAT)
-    completions = _openai("Completions", "OpenAI's endpoint that goes on with a text.", _COMPLETION)
+    chat = _openai(CHAT_PATH, "Chat completions", "OpenAI's chat endpoint.", _CHAT)
+    completions = _openai(COMPLETIONS_PATH, "Completions", "OpenAI's endpoint that goes on with a text.", _COMPLETION)
     whole = {path: {"post": _generate(path, "Generate", content(_GENERATED))} for path in GENERATE_PATHS}
     pieces = {path: {"post": _generate(path, "Generate, streamed", _EVENTS)} for path in GENERATE_STREAM_PATHS}
     return {CHAT_PATH: {"post": chat}, COMPLETIONS_PATH: {"post": completions}, **whole, **pieces}
 
 
-def _openai(summary: str, description: str, request: Schema) -> Schema:
+def _openai(path: str, summary: str, description: str, request: Schema) -> Schema:
     return {
         "tags": ["OpenAI"],
         "summary": summary,
         "description": description + _STREAMS,
+        "parameters": parameters_of(path),
         "requestBody": {"required": True, "content": content(request)},
         "responses": responses(content(_ANSWER) | _EVENTS, OPENAI_ERROR, GENERATION_HEADERS),
     }
@@ -182,7 +186,7 @@ def _generate(path: str, summary: str, answer: Schema) -> Schema:
         "tags": ["Open Inference Protocol v2"],
         "summary": summary,
         "description": "Triton's generate extension. Parameters may stand beside text_input, too." + _STREAMS,
-        "parameters": path_parameters(path),
+        "parameters": parameters_of(path),
         "requestBody": {"required": True, "content": content(_GENERATE)},
         "responses": responses(answer, V2_ERROR, GENERATION_HEADERS),
     }

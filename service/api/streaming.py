@@ -7,7 +7,7 @@ from starlette.types import Receive, Send
 
 from engines.generation import Event, Usage
 from service.api.disconnect import while_connected
-from service.api.generation_headers import generation_headers, timing_comment
+from service.api.generation_headers import timing_comment
 from service.api.limits import Limits
 from service.api.reply import Header
 from service.api.sse import EventWriter, comment, event
@@ -26,7 +26,7 @@ class EventEncoder(Protocol):
 
 
 class EventStream:
-    """An answer that is sent as it is generated.
+    """An answer that is sent as it is generated. `head`: makes the headers of the response.
 
     The response starts with the first events, or with the first heartbeat: until then an error still gets its status.
     """
@@ -35,11 +35,13 @@ class EventStream:
         self,
         generate: Callable[[], Awaitable[Generation]],
         encoder: Callable[[Generation], EventEncoder],
+        head: Callable[[Generation], list[Header]],
         receive: Receive,
         limits: Limits,
     ) -> None:
         self._generate = generate
         self._encoder = encoder
+        self._head = head
         self._receive = receive
         self._limits = limits
         self._writer: EventWriter | None = None
@@ -64,7 +66,7 @@ class EventStream:
         generation = await self._generate()
 
         def headers() -> list[Header]:
-            return [*generation_headers(generation), (b"x-request-id", request_id)]
+            return [*self._head(generation), (b"x-request-id", request_id)]
 
         writer = self._writer = EventWriter(send, headers, self._limits.heartbeat)
         try:

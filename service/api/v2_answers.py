@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from service.types import ModelInfo
+
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -70,3 +72,9 @@ class IndexEntry:
     version: str
     state: str
     reason: str
+
+
+def index_entries(model: ModelInfo) -> list[IndexEntry]:
+    """A model's versions; one without a version where none is open."""
+    state = "READY" if model.ready else "UNAVAILABLE"
+    return [IndexEntry(model.name, version, state, model.reason) for version in model.versions or ("",)]

@@ -11,6 +11,7 @@ from engines.tensor import Signature, TensorSpec
 from service.api.body import read_body
 from service.api.errors import NOT_READY
 from service.api.limits import Limits
+from service.api.operations import Operations
 from service.api.v2_answers import (
     IndexEntry,
     IndexQuery,
@@ -20,13 +21,15 @@ from service.api.v2_answers import (
     Ready,
     ServerMetadata,
     TensorMetadata,
+    index_entries,
 )
 from service.errors import InvalidRequestError, ModelUnavailableError, NotFoundError
 from service.gateway import Gateway
-from service.types import ModelInfo
 
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "schedule_policy")
-"""Triton's names of the extensions that are served in full."""
+"""Triton's names of the extensions that are always served."""
+REPOSITORY_EXTENSION = "model_repository"
+"""Of which the index alone is served where models cannot be loaded and unloaded."""
 
 
 _INDEX_BODY = {"schema": {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}}
@@ -36,8 +39,10 @@ _INDEX_DOCUMENT = {"requestBody": {"content": {"application/json": _INDEX_BODY}}
 class V2Control:
     """Answers the control plane from what the gateway knows of its models."""
 
-    def __init__(self, gateway: Gateway, limits: Limits) -> None:
+    def __init__(self, gateway: Gateway, operations: Operations, limits: Limits) -> None:
         self._gateway = gateway
+        self._stopping = operations.stopping
+        self._extensions = (*EXTENSIONS, REPOSITORY_EXTENSION) if operations.repository else EXTENSIONS
         self._limits = limits
 
     def routes(self) -> APIRouter:
@@ -55,26 +60,30 @@ class V2Control:
 
     async def server(self) -> ServerMetadata:
         """Name, version and extensions."""
-        return ServerMetadata("batchyard", installed_version("batchyard"), EXTENSIONS)
+        return ServerMetadata("batchyard", installed_version("batchyard"), self._extensions)
 
     async def live(self) -> Live:
         """Always true: a server that is not alive does not answer."""
         return Live(True)
 
     async def ready(self, response: Response) -> Ready:
-        """True while any model can answer, or where there are none: a bad model does not take the others down."""
+        """True while any model can answer, or where there are none: a bad model does not take the others down.
+
+        False from the moment on that the server is told to stop.
+        """
         models = self._gateway.models()
-        ready = not models or any(model.ready for model in models)
+        ready = not self._stopping.begun and (not models or any(model.ready for model in models))
         if not ready:
             response.status_code = NOT_READY
         return Ready(ready)
 
     async def model_ready(self, response: Response, model: str, version: str = "") -> ModelReady:
-        """True where the model can answer."""
+        """True where the model can answer, and the server is not about to stop."""
         info = self._gateway.model(model, version)
-        if not info.ready:
+        ready = info.ready and not self._stopping.begun
+        if not ready:
             response.status_code = NOT_READY
-        return ModelReady(info.name, info.ready)
+        return ModelReady(info.name, ready)
 
     async def metadata(self, model: str, version: str = "") -> ModelMetadata:
         """Versions, inputs and outputs."""
@@ -104,7 +113,7 @@ class V2Control:
         headers = dict(request.scope["headers"])
         only_ready = _decode_query(await read_body(request.receive, headers, self._limits)).ready
         models = [m for m in self._gateway.models() if not m.variants and (m.ready or not only_ready)]
-        return [entry for model in models for entry in _entries(model)]
+        return [entry for model in models for entry in index_entries(model)]
 
 
 def _decode_query(body: bytes) -> IndexQuery:
@@ -118,8 +127,3 @@ def _decode_query(body: bytes) -> IndexQuery:
 def _tensor(spec: TensorSpec, signature: Signature) -> TensorMetadata:
     batch = [-1] if signature.max_batch_size else []
     return TensorMetadata(spec.name, spec.datatype.name, [*batch, *spec.shape])
-
-
-def _entries(model: ModelInfo) -> list[IndexEntry]:
-    state = "READY" if model.ready else "UNAVAILABLE"
-    return [IndexEntry(model.name, version, state, model.reason) for version in model.versions or ("",)]

@@ -12,7 +12,8 @@ from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.errors import OK
 from service.api.generation_body import read_generation_body
-from service.api.generation_headers import generation_headers
+from service.api.generation_headers import head_of
+from service.api.hints import hints_of
 from service.api.limits import Limits
 from service.api.reply import JSON_TYPE, Reply
 from service.api.streaming import EventStream
@@ -36,11 +37,13 @@ class Generate:
         asked = decode_generate(await read_generation_body(call, limits, "text_input"))
         if asked.stream:
             raise InvalidRequestError("stream is true; ask /generate_stream for a stream", "stream")
-        deadline = deadline_of(arrived, call.headers, asked.timing, limits.generation_timeout)
-        work = collect(gateway.generate(_request(call, asked, deadline)), 1)
+        timeout = gateway.timeout_of(call.path["model"]) or limits.generation_timeout
+        deadline = deadline_of(arrived, call.headers, asked.timing, timeout)
+        request = _request(call, asked, deadline)
+        work = collect(gateway.generate(request), 1)
         whole = await while_connected(work, call.receive, limits.disconnect_delay)
         body = b"".join((_opening(whole.generation, asked), dumps(whole.answers[0].text), b"}"))
-        return Reply(OK, body, [JSON_TYPE, *generation_headers(whole.generation)])
+        return Reply(OK, body, [JSON_TYPE, *head_of(request.hints)(whole.generation)])
 
 
 class GenerateStream:
@@ -57,14 +60,21 @@ class GenerateStream:
         asked = decode_generate(await read_generation_body(call, limits, "text_input"))
         if asked.stream is False:
             raise InvalidRequestError("stream is false; ask /generate for a whole answer", "stream")
-        deadline = stream_deadline_of(arrived, call.headers, asked.timing, limits.generation_timeout)
-        generate = partial(gateway.generate, _request(call, asked, deadline))
-        return EventStream(generate, lambda generation: Pieces(_opening(generation, asked)), call.receive, limits)
+        timeout = gateway.timeout_of(call.path["model"]) or limits.generation_timeout
+        deadline = stream_deadline_of(arrived, call.headers, asked.timing, timeout)
+        request = _request(call, asked, deadline)
+
+        def pieces(generation: Generation) -> Pieces:
+            return Pieces(_opening(generation, asked))
+
+        generate = partial(gateway.generate, request)
+        return EventStream(generate, pieces, head_of(request.hints), call.receive, limits)
 
 
 def _request(call: Call, asked: GenerateAsked, deadline: float) -> GenerateRequest:
+    hints = hints_of(call.headers, asked.min_quality)
     version = call.path.get("version", "")
-    return GenerateRequest(call.path["model"], asked.call, version, asked.id, deadline, asked.priority)
+    return GenerateRequest(call.path["model"], asked.call, version, asked.id, deadline, asked.priority, hints)
 
 
 def _opening(generation: Generation, asked: GenerateAsked) -> bytes:

@@ -20,13 +20,14 @@ class GenerateParameters(GenerationFields, kw_only=True):
     """How to generate. They may stand beside `text_input`, as inputs of the model do, or under `parameters`.
 
     `exclude_input_in_output`: unless false, the text is only what is new. `timeout`: microseconds until the deadline;
-    `priority`: 1 is the most urgent.
+    `priority`: 1 is the most urgent; `min_quality`: declared quality of what may answer.
     """
 
     stream: bool | None = None
     exclude_input_in_output: bool | None = None
     timeout: _Whole | None = None
     priority: _Whole | None = None
+    min_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 class GenerateMessage(GenerateParameters, kw_only=True):
@@ -46,6 +47,7 @@ class GenerateAsked:
     stream: bool | None
     priority: int
     timing: Mapping[str, int]
+    min_quality: float
 
 
 _decode = msgspec.json.Decoder(GenerateMessage).decode
@@ -64,6 +66,7 @@ def decode_generate(body: bytes) -> GenerateAsked:
         fields.stream,
         fields.priority or 0,
         MappingProxyType(timing),
+        fields.min_quality or 0.0,
     )
 
 

@@ -5,7 +5,9 @@ from service.api.compression import compressed
 from service.api.deadlines import deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
+from service.api.explain import explain_answer
 from service.api.headers import size_header
+from service.api.hints import hints_of, quality_of
 from service.api.known import ready_signature
 from service.api.limits import Limits
 from service.api.reply import Reply
@@ -29,11 +31,15 @@ class Infer:
         arrived = gateway.clock()
         body = await read_body(call.receive, call.headers, limits)
         request, wanted = self._decode(call, body)
-        request.deadline = deadline_of(arrived, call.headers, request.parameters, limits.default_timeout)
+        timeout = gateway.timeout_of(request.model) or limits.default_timeout
+        request.deadline = deadline_of(arrived, call.headers, request.parameters, timeout)
+        request.hints = hints_of(call.headers, quality_of(request.parameters))
         response = await while_connected(gateway.infer(request), call.receive, limits.disconnect_delay)
         if wanted.classifies:
             classify_outputs(response, wanted, gateway.model(request.model, request.version).signature)
         reply = encode_response(response, request.id, wanted)
+        if request.hints.explain:
+            reply.headers.append(explain_answer(response))
         return await compressed(reply, call.headers, limits)
 
     def _decode(self, call: Call, body: bytes) -> tuple[InferRequest, Wanted]:

@@ -1,25 +1,31 @@
 """The queue of one model and what is taken from it. No threads, no clock of its own: the time is an argument."""
 
-from bisect import bisect_right, insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
+from dataclasses import dataclass
 
-from engines.model_config import DynamicBatching, QueuePolicy
+from engines.model_config import DynamicBatching
 from engines.tensor import Tensors
+from service.batching.bulk import Bulk
+from service.batching.calibration import Calibration
 from service.batching.compose import Composer, Composition
 from service.batching.cost import CostModel
-from service.batching.ticket import Ticket, Waiting
+from service.batching.levels import Levels, When
+from service.batching.memory import MemoryBudget
+from service.batching.prediction import Forecast
+from service.batching.ticket import BULK, Outlook, Ticket, Waiting
+from service.batching.waitlist import Waitlist
 from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
-from service.types import AGING
+from service.types import Prediction
 
-PATIENCE = 1.0
-"""Seconds: a ticket whose deadline is further off is due this long after its arrival, so that it overtakes in time."""
-_DELAYED = 3600.0
-_DEEP = 256
-"""Tickets from which a queue may be too long for deadlines beyond `PATIENCE`, too."""
+PROBE = 1.0
+"""Seconds after the last batch from which an idle model lets one request try a deadline that it is not thought to make:
+a machine that was slow for a while would else never be measured again."""
+_CROWD = 3.0
+"""Tickets due within so many full batches crowd each other: one that is too late for a full batch is then given up,
+since a smaller batch for its sake would make the others late."""
 
-_by_due = attrgetter("due")
+_SWEEP = 0.01
+"""Seconds between two looks for callers that left a full queue, which must not cost every refusal a look."""
 
 
 @dataclass(slots=True)
@@ -35,190 +41,255 @@ class Taken:
     number: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class When:
-    """When a request came, when it must be answered, and its priority (0: the model's default)."""
-
-    arrival: float
-    deadline: float
-    priority: int = 0
-
-
-@dataclass(slots=True)
 class Batcher:
-    """Waiting tickets in the order they are due. `max_queue`: parts that may wait; `instances`: batches run at once."""
+    """Waiting tickets in the order they are due. `max_queue`: parts that may wait; `instances`: batches run at once.
 
-    composer: Composer
-    cost: CostModel
-    max_queue: int
-    instances: int = 1
-    settings: DynamicBatching = field(default_factory=DynamicBatching)
-    _pending: list[Ticket] = field(default_factory=list)
-    _running: dict[int, float] = field(default_factory=dict)
-    _taken: int = 0
+    `calibration` belongs to the event loop, on which requests come and are answered; the rest to whoever holds the
+    replica's lock.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        cost: CostModel,
+        max_queue: int,
+        instances: int = 1,
+        settings: DynamicBatching | None = None,
+    ) -> None:
+        self.composer = composer
+        self.settings = settings or DynamicBatching()
+        self.calibration = Calibration()
+        self.forecast = Forecast.of(composer, cost, instances)
+        self._cost = cost
+        self._max_queue = max_queue
+        self._levels = Levels(self.settings)
+        self._urgent = Waitlist()
+        self._suspects = Waitlist()
+        self._bulk = Bulk()
+        self._memory = MemoryBudget()
+        self._share = 1.0
+        self._swept = float("-inf")
+        self._measured = float("-inf")
+        self._taken = 0
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return self._waits()
+
+    def _waits(self) -> int:
+        return len(self._urgent.tickets) + len(self._suspects.tickets) + len(self._bulk.waiting.tickets)
 
     def ticket(self, waiting: Waiting, part: int, tensors: Tensors, rows: int, cost: int, when: When) -> Ticket:
-        """A ticket with the due time and the expiry that the queue policy of its priority gives it."""
-        level = self._level(when.priority)
-        policy = self._policy(level)
-        timeout = policy.default_timeout_microseconds / 1e6
-        expires = when.deadline
-        if timeout and policy.timeout_action == "REJECT":
-            expires = min(expires, when.arrival + timeout)
-        due = min(when.deadline, when.arrival + PATIENCE) + (level - 1) * AGING
-        if self.settings.preserve_ordering:
-            due = when.arrival
-        return Ticket(waiting, part, tensors, rows, cost, when.arrival, when.deadline, due, expires, level)
+        """See `Levels.ticket`."""
+        return self._levels.ticket(waiting, part, tensors, rows, cost, when)
 
     def submit(self, tickets: Sequence[Ticket], now: float) -> None:
-        """Queues all of them or none: raises `QueueFullError` or `DeadlineHopelessError` with the time to come back.
+        """Queues all parts of a request or none, and writes down when its answer is expected.
 
-        More tickets than the queue ever holds are an `InvalidRequestError`.
+        Raises `QueueFullError` or `DeadlineHopelessError` with the time to come back, `InvalidRequestError` where the
+        queue never holds so many, and what the composer raises where no batch can be made of a ticket.
         """
-        self._check_room(tickets)
-        deadline = tickets[0].deadline
-        if deadline < now + PATIENCE or len(self._pending) >= _DEEP:
-            finish = self.predict_finish(tickets, now)
-            if finish > deadline:
-                raise DeadlineHopelessError(
-                    f"deadline in {1000 * (deadline - now):.0f} ms cannot be met: the answer is predicted in "
-                    f"{1000 * (finish - now):.0f} ms",
-                    finish - deadline,
-                )
-        self._queue(tickets)
-
-    def _queue(self, tickets: Sequence[Ticket]) -> None:
+        self._check_room(tickets, now)
+        waiting = tickets[0].waiting
+        outlook = self._outlook(tickets, now)
+        predicted = self.calibration.predict(outlook, now)
+        left = tickets[0].deadline - now
+        if predicted.p95 > left:
+            if not self._may_probe(now):
+                raise _hopeless(predicted, left)
+            for ticket in tickets:
+                ticket.alone = 0.0
+        if outlook.seconds:
+            waiting.outlook, waiting.predicted = outlook, predicted
         for ticket in tickets:
-            insort(self._pending, ticket, key=_by_due)
+            if ticket.bulk and not self.settings.preserve_ordering:
+                self._bulk.add(ticket, predicted.p95)
+            else:
+                self._urgent.add(ticket)
 
-    def _check_room(self, tickets: Sequence[Ticket]) -> None:
-        if len(self._pending) + len(tickets) > self.max_queue:
-            self._drop_gone()
+    def predict(self, cost: int, deadline: float, now: float) -> Prediction:
+        """When a request of so much cost would be answered if it came now."""
+        due = self._levels.due(When(now, deadline))
+        shape = self.composer.of(cost)
+        last = min(cost, shape.slots)
+        ahead = self._ahead(due) + cost - last
+        outlook = self.forecast.outlook(ahead, last, self._cost.predict(shape), now, due - now)
+        return self.calibration.predict(outlook, now)
+
+    def _outlook(self, tickets: Sequence[Ticket], now: float) -> Outlook:
+        last = tickets[0]
+        costs, bulk = 0, False
+        for ticket in tickets:
+            ticket.alone = self._cost.predict(self.composer.alone(ticket))
+            if ticket.alone > last.alone:
+                last = ticket
+            costs += ticket.cost
+            bulk = bulk or ticket.bulk
+        others = costs - last.cost
+        if not bulk:
+            return self.forecast.outlook(self._ahead(last.due) + others, last.cost, last.alone, now, last.due - now)
+        instances = self.forecast.instances
+        ahead = self._urgent.cost + instances / Bulk.most(instances) * (self._bulk.waiting.cost + others)
+        return self.forecast.outlook(ahead, last.cost, last.alone, now, 0.0)._replace(load=BULK)
+
+    def _ahead(self, due: float) -> int:
+        ahead = self._urgent.cost_before(due)
+        return ahead + len(self._suspects) * self.forecast.full()[0] if self._suspects.tickets else ahead
+
+    def _may_probe(self, now: float) -> bool:
+        if len(self) or not self.forecast.idle or now < self._measured + PROBE:
+            return False
+        self._measured = now
+        return True
+
+    def _check_room(self, tickets: Sequence[Ticket], now: float) -> None:
+        waits = self._waits()
+        bound = self._levels.policy(tickets[0].level).max_queue_size
+        if waits + len(tickets) <= self._max_queue and not bound:
+            return
+        if waits + len(tickets) > self._max_queue and now >= self._swept + _SWEEP:
+            self._drop_gone(now)
+            waits = self._waits()
         level = tickets[0].level
-        bound = self._policy(level).max_queue_size
-        waiting = sum(ticket.level == level for ticket in self._pending) if bound else 0
-        most = min(bound or self.max_queue, self.max_queue)
+        alike = sum(ticket.level == level for ticket in self._urgent.tickets) if bound else 0
+        most = min(bound or self._max_queue, self._max_queue)
         if len(tickets) > most:
             raise InvalidRequestError(
                 f"the request has {len(tickets)} parts, the queue holds {most}; send them in several requests"
             )
-        over = max(len(self._pending) + len(tickets) - self.max_queue, waiting + len(tickets) - bound if bound else 0)
+        over = max(waits + len(tickets) - self._max_queue, alike + len(tickets) - bound if bound else 0)
         if over > 0:
             raise QueueFullError(
-                f"the queue is full: {len(self._pending)} parts wait, {most} may, the request has {len(tickets)}",
-                self._drain_seconds(self._pending[:over]),
+                f"the queue is full: {waits} parts wait, {most} may, the request has {len(tickets)}",
+                self.forecast.drain(over * self._all_costs() / waits),
             )
 
-    def predict_finish(self, tickets: Sequence[Ticket], now: float) -> float:
-        """When these tickets would be answered if they came now: running batches, those due earlier, then their own."""
-        ahead = self._pending[: bisect_right(self._pending, tickets[0].due, key=_by_due)]
-        own = max(self.cost.predict(self.composer.alone(ticket)) for ticket in tickets)
-        rest = self._drain_seconds(tickets[1:])
-        return max(now, min(self._running.values(), default=now)) + self._drain_seconds(ahead) + own + rest
-
-    def load(self, now: float) -> float:
-        """Predicted seconds until all that waits and runs is done."""
-        running = max(0.0, min(self._running.values(), default=now) - now)
-        return running + self._drain_seconds(self._pending)
-
-    def _drain_seconds(self, tickets: Sequence[Ticket]) -> float:
-        rate = self.cost.best_rate(self.composer.shapes()) * self.instances
-        return sum(ticket.cost for ticket in tickets) / rate
+    def _all_costs(self) -> int:
+        return self._urgent.cost + self._suspects.cost + self._bulk.waiting.cost
 
     def take(self, instance: int, now: float) -> Taken:
         """The next batch for an instance that is free now. Cancelled tickets are dropped, hopeless ones refused."""
-        self._drop_gone()
         expired = self._expire(now)
-        if not self._pending:
-            return Taken(expired=expired)
+        for ticket in self._bulk.ripe(now):
+            self._urgent.add(ticket)
         try:
-            batch = self.composer.compose(self._pending, self.cost, now)
+            source, batch = self._choose(now)
         except Exception:
-            self._queue(expired)  # or nobody would ever tell them
+            for ticket in expired:  # or nobody would ever tell them
+                self._urgent.add(ticket)
             raise
-        again = self._wait_until(batch, now)
+        if batch is None:
+            return Taken(again=self._bulk.next(), expired=expired)
+        again = self._wait_until(batch, now) if source is self._urgent else None
         if again is not None:
             return Taken(again=again, expired=expired)
-        self._remove(batch.tickets)
-        self._running[instance] = now + self.cost.predict(batch.shape)
+        source.remove(batch.tickets)
+        if source is self._bulk.waiting:
+            self._bulk.running.add(instance)
+        self.forecast.starts(instance, batch.shape, now)
         self._taken += 1
         return Taken(batch, expired=expired, number=self._taken - 1)
 
-    def finished(self, instance: int, batch: Composition, seconds: float | None) -> None:
+    def _choose(self, now: float) -> tuple[Waitlist, Composition | None]:
+        """What is most urgent, and where it waits. Suspects run alone, so that the one at fault is found."""
+        urgent, suspects, bulk = self._urgent.tickets, self._suspects.tickets, self._bulk
+        if suspects and not (urgent and urgent[0].due < suspects[0].due):
+            return self._suspects, self.composer.arrange(suspects[:1])
+        composer = self._fitting(now)
+        if urgent:
+            return self._urgent, composer.compose(urgent, self._cost, now)
+        if bulk.waiting.tickets and len(bulk.running) < bulk.most(self.forecast.instances):
+            return bulk.waiting, bulk.compose(composer, self._cost, now)
+        return self._urgent, None
+
+    def _fitting(self, now: float) -> Composer:
+        """What makes batches that fit into the memory there is."""
+        share = self._memory.at(now)
+        if share != self._share:
+            self._share = share
+            self.forecast.limit(self.composer if share == 1.0 else self.composer.limited(share))
+        return self.forecast.composer
+
+    def finished(self, instance: int, batch: Composition, seconds: float | None, now: float) -> None:
         """An instance is free again; `seconds` None: the batch failed and teaches nothing."""
-        self._running.pop(instance, None)
-        if seconds is not None:
-            self.cost.record(batch.shape, seconds)
+        self._bulk.running.discard(instance)
+        self.forecast.ended(instance, batch.shape, seconds)
+        self._measured = now
+
+    def too_large(self, slots: int, now: float) -> None:
+        """A batch of so many slots did not fit into memory."""
+        most = max(shape.slots for shape in self.composer.shapes())
+        self._memory.failed(slots / most, now)
+
+    def lost(self, instance: int, tickets: Sequence[Ticket]) -> None:
+        """An instance lost its engine, which left these unanswered: they wait again, where they were due."""
+        self._bulk.running.discard(instance)
+        self.forecast.leaves(instance)
+        for ticket in tickets:
+            (self._suspects if ticket.suspect else self._urgent).add(ticket)
+
+    def reopened(self, instance: int) -> None:
+        """An instance has another engine."""
+        self.forecast.returns(instance)
+
+    def hurry(self) -> None:
+        """Nothing that comes is more urgent any more: bulk tickets are taken like all others."""
+        for ticket in self._bulk.waiting.clear():
+            self._urgent.add(ticket)
 
     def blame(self, now: float) -> list[Ticket]:
         """Takes out what made `take` raise: the tickets of which no batch can be made even alone, else all."""
-        guilty = [ticket for ticket in self._pending if not self._composes(ticket, now)] or self._pending
-        self._remove(guilty)
+        waitlists = (self._urgent, self._suspects, self._bulk.waiting)
+        tickets = [ticket for waitlist in waitlists for ticket in waitlist.tickets]
+        guilty = [ticket for ticket in tickets if not self._composes(ticket, now)] or tickets
+        for waitlist in waitlists:
+            waitlist.remove(guilty)
         return guilty
 
     def _composes(self, ticket: Ticket, now: float) -> bool:
         try:
-            self._doomed(ticket, now)
-            self.composer.compose([ticket], self.cost, now)
+            self.composer.compose([ticket], self._cost, now)
         except Exception:
             return False
         return True
 
-    def _remove(self, tickets: Sequence[Ticket]) -> None:
-        out = set(map(id, tickets))
-        self._pending = [ticket for ticket in self._pending if id(ticket) not in out]
-
     def close(self) -> list[Ticket]:
         """Empties the queue; returns what waited."""
-        left, self._pending = self._pending, []
-        return left
+        return [*self._urgent.clear(), *self._suspects.clear(), *self._bulk.waiting.clear()]
 
-    def _drop_gone(self) -> None:
-        self._pending = [ticket for ticket in self._pending if not ticket.gone]
+    def _drop_gone(self, now: float) -> None:
+        self._swept = now
+        for waitlist in (self._urgent, self._suspects, self._bulk.waiting):
+            waitlist.drop_gone()
 
     def _expire(self, now: float) -> list[Ticket]:
-        expired = [ticket for ticket in self._pending if ticket.expires <= now or self._doomed(ticket, now)]
-        if expired:
-            self._remove(expired)
-        late = [ticket for ticket in self._pending if self._delayed(ticket, now)]
-        for ticket in late:
-            ticket.due += _DELAYED
-        if late:
-            self._pending.sort(key=_by_due)
+        urgent = self._urgent
+        expired: list[Ticket] = []
+        if urgent.tickets:
+            slots, seconds = self.forecast.full()
+            crowd = urgent.cost_before(now + _CROWD * seconds) - urgent.tickets[0].cost
+            expired = urgent.sift(now, min(1.0, max(0, crowd) / slots), seconds)
+            self._levels.delay(urgent, now)
+        for waitlist in (self._suspects, self._bulk.waiting):
+            if waitlist.tickets:
+                expired += waitlist.sift(now)
         return expired
-
-    def _doomed(self, ticket: Ticket, now: float) -> bool:
-        left = ticket.deadline - now
-        return left < PATIENCE and left < self.cost.predict(self.composer.alone(ticket))
-
-    def _delayed(self, ticket: Ticket, now: float) -> bool:
-        policy = self._policy(ticket.level)
-        timeout = policy.default_timeout_microseconds / 1e6
-        return (
-            bool(timeout)
-            and policy.timeout_action == "DELAY"
-            and ticket.arrival + timeout < now
-            and ticket.due < now + _DELAYED / 2
-        )
 
     def _wait_until(self, batch: Composition, now: float) -> float | None:
         delay = self.settings.max_queue_delay_microseconds / 1e6
         if not delay:
             return None
         wanted = self.settings.preferred_batch_sizes
-        full = batch.shape.slots >= max(shape.slots for shape in self.composer.shapes())
-        enough = batch.shape.rows in wanted if wanted else len(batch.tickets) < len(self._pending)
-        until = min(ticket.arrival for ticket in self._pending) + delay
+        full = batch.shape.slots >= max(shape.slots for shape in self.forecast.composer.shapes())
+        enough = batch.shape.rows in wanted if wanted else len(batch.tickets) < len(self._urgent)
+        until = min(ticket.arrival for ticket in self._urgent.tickets) + delay
         return None if full or enough or until <= now else until
 
-    def _level(self, priority: int) -> int:
-        levels = self.settings.priority_levels
-        if not levels:
-            return 1
-        return priority if 0 < priority <= levels else self.settings.default_priority_level
 
-    def _policy(self, level: int) -> QueuePolicy:
-        return self.settings.priority_queue_policies.get(level, self.settings.default_queue_policy)
+def _hopeless(predicted: Prediction, left: float) -> DeadlineHopelessError:
+    """The refusal, with the time until so much of the queue is done that it would fit; at least a probe's."""
+    drain = (predicted.p95 - left) * (predicted.seconds / predicted.p95 if predicted.p95 else 1.0)
+    return DeadlineHopelessError(
+        f"a deadline in {1000 * left:.0f} ms cannot be met: it is predicted in {1000 * predicted.seconds:.0f} ms, "
+        f"and in {1000 * predicted.p95:.0f} ms with 95 % certainty",
+        drain if drain <= predicted.queue else max(drain, PROBE),
+    )

@@ -1,7 +1,7 @@
 """Composing one batch from the waiting tickets: pure functions of tickets, limits, costs and the time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engines.batch import Layout, Ragged, Single, Stacked
@@ -38,6 +38,12 @@ class Composer(Protocol):
     def alone(self, ticket: Ticket) -> Shape:
         """The shape of a batch that holds only this ticket."""
 
+    def of(self, cost: int) -> Shape:
+        """About the shape of a batch that holds only a ticket of this cost, at most a full one."""
+
+    def limited(self, share: float) -> "Composer":
+        """One whose batches are at most this share of its own, and at least one ticket."""
+
 
 @dataclass(frozen=True, slots=True)
 class SingleComposer:
@@ -59,11 +65,18 @@ class SingleComposer:
     def alone(self, ticket: Ticket) -> Shape:
         return Shape(ticket.rows)
 
+    def of(self, cost: int) -> Shape:
+        return Shape(cost)
+
+    def limited(self, share: float) -> "SingleComposer":
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class StackComposer:
     """Requests of equal shapes, by urgency, up to `max_rows`; cut to the largest preferred size that is reached.
 
+    A batch is as small as the most urgent one needs to make its deadline.
     `ragged` inputs may differ in shape; `batch_inputs` tell the engine where each ends.
     """
 
@@ -76,11 +89,24 @@ class StackComposer:
         wanted = self._alike(waiting[0])
         chosen: list[Ticket] = []
         rows = 0
+        most = self._in_time(waiting[0], cost, now)
         for ticket in waiting:
-            if rows + ticket.rows <= self.max_rows and self._alike(ticket) == wanted:
+            if (rows + ticket.rows <= most or not chosen) and self._alike(ticket) == wanted:
                 chosen.append(ticket)
                 rows += ticket.rows
+                if rows >= most:
+                    break
         return self.arrange(self._cut(chosen, rows))
+
+    def _in_time(self, head: Ticket, cost: CostModel, now: float) -> int:
+        """Rows that a batch may have so that the head makes its deadline, by steps of a quarter; all where none can."""
+        limit = head.deadline - now
+        rows = self.max_rows
+        while cost.predict(Shape(rows)) > limit:
+            if rows <= head.rows:
+                return self.max_rows
+            rows = max(head.rows, rows * 3 // 4)
+        return rows
 
     def _alike(self, ticket: Ticket) -> Mapping[str, tuple[int, ...]]:
         return {name: () if name in self.ragged else array.shape[1:] for name, array in ticket.tensors.items()}
@@ -101,3 +127,9 @@ class StackComposer:
 
     def alone(self, ticket: Ticket) -> Shape:
         return Shape(ticket.rows)
+
+    def of(self, cost: int) -> Shape:
+        return Shape(min(cost, self.max_rows))
+
+    def limited(self, share: float) -> "StackComposer":
+        return replace(self, max_rows=max(1, int(self.max_rows * share)))

@@ -25,6 +25,9 @@ _MOST_SHAPES = 4096
 """Shapes with a mean of their own; the oldest goes first, for callers choose the widths of padded batches."""
 _SURPRISE = 2.0
 """One batch counts at most this many times its shape's mean: a stall of the machine must not refuse what follows."""
+_RELIEF = 0.5
+"""A batch that takes less than half its shape's mean counts as much as the mean itself: no accident makes a machine
+faster, so what slowed it is over, and what was refused meanwhile need not be refused any longer."""
 
 
 class CostModel:
@@ -45,12 +48,7 @@ class CostModel:
 
     def record(self, shape: Shape, seconds: float) -> None:
         """Learns from one batch; each counts by its relative error, so short batches weigh as much as long ones."""
-        mean = self._seen.get(shape)
-        if mean:
-            seconds = min(seconds, _SURPRISE * mean)
-        self._seen[shape] = seconds if mean is None else mean + self._memory * (seconds - mean)
-        if len(self._seen) > _MOST_SHAPES:
-            del self._seen[next(iter(self._seen))]
+        seconds = self._remember(shape, seconds)
         scale = 1.0 / max(seconds, 1e-6)
         features = [f * scale for f in shape.features]
         for i, left in enumerate(features):
@@ -59,6 +57,19 @@ class CostModel:
                 row[j] = row[j] * self._decay + left * right
             self._moment[i] = self._moment[i] * self._decay + left
         self._stale = True
+
+    def _remember(self, shape: Shape, seconds: float) -> float:
+        """Moves the mean of the shape; returns what the batch counts as."""
+        mean = self._seen.get(shape)
+        if not mean:
+            self._seen[shape] = seconds
+        else:
+            seconds = min(seconds, _SURPRISE * mean)
+            memory = _RELIEF if seconds < _RELIEF * mean else self._memory
+            self._seen[shape] = mean + memory * (seconds - mean)
+        if len(self._seen) > _MOST_SHAPES:
+            del self._seen[next(iter(self._seen))]
+        return seconds
 
     def predict(self, shape: Shape) -> float:
         """Predicted seconds; 0 before anything was recorded."""
@@ -69,10 +80,16 @@ class CostModel:
             self._solve()
         return sum(w * f for w, f in zip(self._weights, shape.features, strict=True))
 
+    def best(self, shapes: Sequence[Shape]) -> tuple[int, float]:
+        """Slots and predicted seconds of the shape with the highest rate; 0 seconds before anything was recorded."""
+        seconds = [self.predict(shape) for shape in shapes]
+        chosen = max(range(len(shapes)), key=lambda i: shapes[i].slots / (seconds[i] or float("inf")))
+        return shapes[chosen].slots, seconds[chosen]
+
     def best_rate(self, shapes: Sequence[Shape]) -> float:
         """The highest predicted slots per second over `shapes`; infinite before anything was recorded."""
-        rates = [shape.slots / seconds for shape in shapes if (seconds := self.predict(shape)) > 0]
-        return max(rates, default=float("inf"))
+        slots, seconds = self.best(shapes)
+        return slots / seconds if seconds else float("inf")
 
     def _solve(self) -> None:
         weights, gram, moment = self._weights, self._gram, self._moment

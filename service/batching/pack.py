@@ -1,7 +1,7 @@
 """Composing packed batches: texts laid end to end in rows, so that nothing is padded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines.batch import Packed, Placement
 from engines.model_config import Packing
@@ -29,7 +29,7 @@ class PackComposer:
     packing: Packing
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
-        seen = waiting[: self.packing.max_tokens // _SHORT_TEXT]
+        seen = waiting[: max(1, self.packing.max_tokens // _SHORT_TEXT)]
         lengths = [ticket.cost for ticket in seen]
         least = cost.predict(Shape(1, self.packing.widths[0]))
         backlog = _Backlog(sum(lengths), cost, cost.best_rate(self.shapes()), least)
@@ -83,6 +83,12 @@ class PackComposer:
 
     def alone(self, ticket: Ticket) -> Shape:
         return Shape(1, min(width for width in self.packing.widths if width >= ticket.cost))
+
+    def of(self, cost: int) -> Shape:
+        return Shape(1, next((width for width in self.packing.widths if width >= cost), self.packing.widths[-1]))
+
+    def limited(self, share: float) -> "PackComposer":
+        return PackComposer(replace(self.packing, max_tokens=max(1, int(self.packing.max_tokens * share))))
 
 
 @dataclass(frozen=True, slots=True)

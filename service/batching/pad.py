@@ -1,7 +1,7 @@
 """Composing padded batches: requests of alike lengths share one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines.batch import Padded
 from service.batching.compose import Composition
@@ -13,6 +13,7 @@ from service.batching.ticket import Ticket
 class PadComposer:
     """Requests padded to the longest of the batch. Lengths are kept alike where that raises the rate of useful cost.
 
+    A batch is as small as the most urgent one needs to make its deadline.
     `values`: the filler of each padded input; a ticket's length is the largest second dimension of them.
     `sequences`: outputs as long as the inputs. Requests with other inputs or other fixed dimensions are never mixed.
     """
@@ -31,7 +32,8 @@ class PadComposer:
             wider = [(i, j) for i, j in ((low - 1, high), (low, high + 1)) if i >= 0 and j < len(near)]
             rate, low, high = max((self._rate(near[i : j + 1], cost), i, j) for i, j in wider)
             group = near[low : high + 1]
-            if sum(ticket.rows for ticket in group) > self.max_rows:
+            late = now + cost.predict(self._shape(group)) > waiting[0].deadline
+            if late or sum(ticket.rows for ticket in group) > self.max_rows:
                 break
             if rate > best_rate:
                 best, best_rate = group, rate
@@ -61,3 +63,9 @@ class PadComposer:
 
     def alone(self, ticket: Ticket) -> Shape:
         return self._shape((ticket,))
+
+    def of(self, cost: int) -> Shape:
+        return Shape(1, cost)
+
+    def limited(self, share: float) -> "PadComposer":
+        return replace(self, max_rows=max(1, int(self.max_rows * share)))

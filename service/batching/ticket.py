@@ -1,10 +1,24 @@
 """A waiting part of a request, and the request it belongs to."""
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from engines.tensor import Array, Tensors
-from service.types import Timing
+from service.types import NO_PREDICTION, Prediction, Timing
+
+LOADS = 5
+IDLE, BUSY, BACKLOG, OVERTAKEN, BULK = range(LOADS)
+"""What a request meets, since each load spreads its answers in its own way: an idle instance; a batch that runs, or
+little that waits; a batch's worth or more that waits; that, and so much time left that what comes later may overtake
+it; or it is itself of low urgency."""
+
+
+class Outlook(NamedTuple):
+    """What the cost model alone says of a request: seconds until a batch takes it, and until its answer is there."""
+
+    queue: float
+    seconds: float
+    load: int
 
 
 @dataclass(slots=True)
@@ -30,19 +44,29 @@ class Waiting:
     """One request's parts on their way: settled once, when the last answer is there or at the first error.
 
     A caller who left, or whose deadline passed, has a done `future`; its tickets are then dropped wherever they are.
+    `arrival`: seconds on the gateway's clock. `outlook`, `predicted`: what was thought of it when the queue took it.
+    `actual`: seconds from then to the answer, once it is there.
     """
 
     future: Settleable
     answers: list[Answer | None]
     left: int
+    arrival: float = 0.0
+    outlook: Outlook | None = None
+    predicted: Prediction = NO_PREDICTION
+    actual: float = 0.0
 
-    def answer(self, part: int, answer: Answer) -> None:
+    def answer(self, part: int, answer: Answer, now: float) -> bool:
+        """Takes the answer of one part; was it the last that was missing?"""
         if self.future.done():
-            return
+            return False
         self.answers[part] = answer
         self.left -= 1
-        if self.left == 0:
-            self.future.set_result([a for a in self.answers if a is not None])
+        if self.left:
+            return False
+        self.actual = now - self.arrival
+        self.future.set_result([a for a in self.answers if a is not None])
+        return True
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
@@ -54,7 +78,9 @@ class Ticket:
     """One part waiting for a batch. Times in seconds on the gateway's clock.
 
     `rows`: rows it adds to a batch. `cost`: what it adds to the budget, tokens for text, rows otherwise. `due`: when
-    it wants to be answered; tickets are taken in this order. `expires`: when the queue gives it up.
+    it wants to be answered; tickets are taken in this order. `expires`: when the queue gives it up. `alone`: seconds
+    that a batch of only this ticket is predicted to take. `bulk`: it gives way to all that is not, until it is `due`.
+    `losses`: batches it was in when their engine was lost; `lone_losses`: of them, those that held nothing else.
     """
 
     waiting: Waiting
@@ -66,9 +92,18 @@ class Ticket:
     deadline: float
     due: float
     expires: float
-    level: int = field(default=1)
+    level: int = 1
+    bulk: bool = False
+    alone: float = 0.0
+    losses: int = 0
+    lone_losses: int = 0
 
     @property
     def gone(self) -> bool:
         """Nobody waits for it any more."""
         return self.waiting.future.done()
+
+    @property
+    def suspect(self) -> bool:
+        """Did a batch that it was in lose its engine?"""
+        return self.losses > 0

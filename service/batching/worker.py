@@ -1,28 +1,52 @@
-"""Runs one composed batch on one engine, so that every ticket ends with an answer or with its own error."""
+"""Runs one composed batch on one engine, so that every ticket gets an answer or its own error, or waits again."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engines.base import Engine
-from engines.errors import EngineError, ExecutionError, InvalidInputError
+from engines.errors import (
+    EngineError,
+    EngineLostError,
+    EngineMemoryError,
+    ExecutionError,
+    InvalidInputError,
+)
 from engines.tensor import Array
 from service.batching.compose import Composer, Composition
+from service.batching.outputs import OutputCheck
 from service.batching.ticket import Answer, Ticket
 from service.errors import BatchyardError, EngineFailedError, InvalidRequestError
 from service.types import Timing
+
+LONE_LOSSES = 2
+"""Engines that a ticket may lose alone before it is guilty: a process can be killed by others once, and twice with the
+same request in it is no chance any more."""
 
 Clock = Callable[[], float]
 Result = Answer | BatchyardError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Executed:
-    """A batch that ran. `results` in the order of `batch.tickets`; `seconds` the engine took, None if it failed."""
+    """A batch that ran, in `seconds`.
+
+    `failed`: not all went well at once. `lost`: the engine's end, which left tickets `unanswered`.
+    `guilty`: failed alone while others of their batch were answered. `unclear`: failed alone, and nothing tells whether
+    it is the engine's fault. `splits`: how often it was cut in two. `memory_errors`, and `too_large`: the slots of the
+    smallest batch of several tickets that did not fit, 0 where all did.
+    """
 
     batch: Composition
-    results: list[tuple[Ticket, Result]]
-    seconds: float
-    failed: bool
+    results: list[tuple[Ticket, Result]] = field(default_factory=list)
+    seconds: float = 0.0
+    failed: bool = False
+    lost: EngineLostError | None = None
+    unanswered: list[Ticket] = field(default_factory=list)
+    guilty: list[Ticket] = field(default_factory=list)
+    unclear: list[Ticket] = field(default_factory=list)
+    splits: int = 0
+    memory_errors: int = 0
+    too_large: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,61 +54,127 @@ class Worker:
     """One engine instance with the means to run batches; used by the one thread that owns the engine."""
 
     engine: Engine
+    check: OutputCheck
     composer: Composer
     clock: Clock
 
     def execute(self, batch: Composition) -> Executed:
         """Runs a batch. If it fails, its halves are run apart, down to the single ticket that is at fault."""
+        executed = Executed(batch)
+        alone: list[tuple[Ticket, EngineError]] = []
         start = self.clock()
         try:
-            answers = self._answers(batch, start)
-        except EngineError as error:
-            return Executed(batch, self._apart(batch, error), self.clock() - start, failed=True)
-        return Executed(batch, answers, self.clock() - start, failed=False)
+            self._run(batch, executed, alone)
+        except EngineLostError as error:
+            executed.failed, executed.lost = True, error
+        executed.seconds = self.clock() - start
+        if executed.failed:
+            _judge(executed, alone)
+        return executed
 
-    def _answers(self, batch: Composition, start: float) -> list[tuple[Ticket, Result]]:
-        parts = self._run(batch)
+    def _run(self, batch: Composition, executed: Executed, alone: list[tuple[Ticket, EngineError]]) -> None:
+        start = self.clock()
+        try:
+            parts = self._outputs(batch)
+        except EngineLostError:
+            _suspect(batch.tickets)
+            raise
+        except EngineError as error:
+            self._failed(batch, batch.tickets, error, executed, alone)
+            return
         seconds = self.clock() - start
         size, tokens, slots = len(batch.tickets), batch.tokens, batch.layout.slots
-        return [
-            (ticket, Answer(outputs, Timing(start - ticket.arrival, seconds, size, tokens, slots)))
-            for ticket, outputs in zip(batch.tickets, parts, strict=True)
-        ]
+        odd: list[Ticket] = []
+        said: EngineError | None = None
+        for ticket, outputs in zip(batch.tickets, parts, strict=True):
+            try:
+                self.check.part(outputs)
+            except EngineError as error:
+                odd.append(ticket)
+                said = error
+            else:
+                timing = Timing(start - ticket.arrival, seconds, size, tokens, slots)
+                executed.results.append((ticket, Answer(outputs, timing)))
+        if said:
+            self._failed(batch, odd, said, executed, alone)
 
-    def _run(self, batch: Composition) -> list[dict[str, Array]]:
+    def _outputs(self, batch: Composition) -> list[dict[str, Array]]:
         try:
             outputs = self.engine.run(batch.layout.collate([ticket.tensors for ticket in batch.tickets]))
+            self.check.batch(outputs)
             return batch.layout.split(outputs)
         except EngineError:
             raise
         except Exception as error:
             raise ExecutionError(f"{type(error).__name__}: {error}") from error
 
-    def _apart(self, batch: Composition, error: EngineError) -> list[tuple[Ticket, Result]]:
+    def _failed(
+        self,
+        batch: Composition,
+        tickets: Sequence[Ticket],
+        error: EngineError,
+        executed: Executed,
+        alone: list[tuple[Ticket, EngineError]],
+    ) -> None:
+        """`tickets`, of `batch`, have no answer: each half is run apart; what was alone already is at its end."""
+        executed.failed = True
+        if isinstance(error, EngineMemoryError):
+            executed.memory_errors += 1
+            if len(batch.tickets) > 1:
+                executed.too_large = batch.layout.slots
         if len(batch.tickets) == 1:
-            return [(batch.tickets[0], _in_our_words(error))]
-        half = len(batch.tickets) // 2
-        results: list[tuple[Ticket, Result]] = []
-        for tickets in (batch.tickets[:half], batch.tickets[half:]):
-            waited_for = [ticket for ticket in tickets if not ticket.gone]
+            alone.append((batch.tickets[0], error))
+            return
+        executed.splits += 1
+        half = (len(tickets) + 1) // 2
+        for some in (tickets[:half], tickets[half:]):
+            waited_for = [ticket for ticket in some if not ticket.gone]
             if waited_for:
-                results += self._again(waited_for)
-        return results
+                self._again(waited_for, executed, alone)
 
-    def _again(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Result]]:
+    def _again(self, tickets: Sequence[Ticket], executed: Executed, alone: list[tuple[Ticket, EngineError]]) -> None:
         try:
             batch = self.composer.arrange(tickets)
         except Exception as error:
-            return [(ticket, EngineFailedError(not_composed(error))) for ticket in tickets]
-        return self.execute(batch).results
+            executed.results += [(ticket, EngineFailedError(not_composed(error))) for ticket in tickets]
+            return
+        self._run(batch, executed, alone)
+
+
+def _judge(executed: Executed, alone: Sequence[tuple[Ticket, EngineError]]) -> None:
+    """Ends the tickets that failed alone.
+
+    One is guilty if the same engine answered others of its batch: the engine works, the row does not. Where it answered
+    none it may be broken itself, and a broken engine must not have what it was given refused everywhere.
+    """
+    answered = any(isinstance(result, Answer) for _, result in executed.results)
+    for ticket, error in alone:
+        if isinstance(error, InvalidInputError):
+            executed.results.append((ticket, InvalidRequestError(str(error))))
+            continue
+        memory = isinstance(error, EngineMemoryError)
+        guilty = answered and not memory
+        message = f"the engine failed on this request: {error}"
+        executed.results.append((ticket, EngineFailedError(message, retryable=not guilty)))
+        if not memory:
+            (executed.guilty if guilty else executed.unclear).append(ticket)
+    if executed.lost:
+        ended = {id(ticket) for ticket, _ in executed.results}
+        left = [ticket for ticket in executed.batch.tickets if id(ticket) not in ended and not ticket.gone]
+        executed.unanswered = [ticket for ticket in left if ticket.lone_losses < LONE_LOSSES]
+        message = f"the engine was lost {LONE_LOSSES} times while it ran nothing but this request: {executed.lost}"
+        for ticket in left:
+            if ticket.lone_losses >= LONE_LOSSES:
+                executed.results.append((ticket, EngineFailedError(message, retryable=False)))
+                executed.guilty.append(ticket)
+
+
+def _suspect(tickets: Sequence[Ticket]) -> None:
+    for ticket in tickets:
+        ticket.losses += 1
+        ticket.lone_losses += len(tickets) == 1
 
 
 def not_composed(error: Exception) -> str:
     """What a caller is told whose request the composer failed on."""
     return f"no batch could be made of this request: {type(error).__name__}: {error}"
-
-
-def _in_our_words(error: EngineError) -> BatchyardError:
-    if isinstance(error, InvalidInputError):
-        return InvalidRequestError(str(error))
-    return EngineFailedError(f"the engine failed on this request: {error}")

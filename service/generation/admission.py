@@ -5,15 +5,20 @@ from collections.abc import Collection
 from operator import attrgetter
 
 from engines.text_generator import GeneratorLimits
+from service.generating import DEFAULT_PRIORITY
 from service.generation.ticket import Ticket
 from service.types import AGING
+
+_DEFAULT_CLASS = 2
+"""Where a request stands that names no priority: after the urgent, before the flexible."""
 
 _by_due = attrgetter("due")
 
 
 def due_of(arrival: float, priority: int) -> float:
-    """When a request that came then is due; 1 is the most urgent, 0 counts as 1."""
-    return arrival + max(0, priority - 1) * AGING
+    """When a request that came then is due; 1 is the most urgent, 0 ranks as 2."""
+    rank = _DEFAULT_CLASS if priority == DEFAULT_PRIORITY else priority
+    return arrival + (rank - 1) * AGING
 
 
 class Admission:

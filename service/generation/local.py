@@ -8,6 +8,7 @@ from engines.generation import Event, Usage
 from service.errors import DeadlineExceededError, SlowReaderError
 from service.generating import GenerationTiming
 from service.generation.ticket import Ticket
+from service.types import DIRECT, Routed
 
 
 class LocalGeneration:
@@ -18,6 +19,7 @@ class LocalGeneration:
     """
 
     metadata: Mapping[str, str] = MappingProxyType({})
+    routed: Routed = DIRECT
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from engines.errors import EngineError, EngineTimeoutError, EngineUnreachableError
+from engines.errors import EngineError
 from engines.generation import Chat, GenerationCall, RemoteGenerator
 from engines.model_config import ModelConfig, TextGeneration
 from service.errors import (
@@ -18,7 +18,6 @@ from service.generating import GenerateRequest, GenerationTiming, cannot_infer
 from service.generation.admission import due_of
 from service.generation.options import cannot, check_features
 from service.generation.remote_admission import RemoteAdmission
-from service.generation.remote_breaker import Breaker
 from service.generation.remote_stream import RemoteGeneration, in_our_words
 from service.types import InferResponse, Job, Prediction
 
@@ -45,16 +44,15 @@ class RemoteReplica:
         self._clock = clock
         self._places = settings.max_sequences
         self._admission = RemoteAdmission(settings.max_sequences, settings.max_waiting)
-        self._breaker = Breaker(clock)
         self._seconds = _FIRST_GUESS
         self._generations: dict[RemoteGeneration, int] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = ""
 
-    def predict(self, cost: int) -> Prediction:
-        """See `Replica`: what it holds has to be done first."""
+    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+        """See `Replica`: what it holds has to be done first; that fills places before it makes a queue."""
         seconds = self._seconds * self._admission.held / self._places
-        return Prediction(seconds, seconds, seconds)
+        return Prediction(0.0 if self._admission.is_free(1) else seconds, seconds, seconds)
 
     @property
     def running(self) -> int:
@@ -68,8 +66,8 @@ class RemoteReplica:
 
     @property
     def fault(self) -> str:
-        """Why it cannot answer now; "" if it can."""
-        return self._closed or self._breaker.fault
+        """Why it cannot answer at all; "" if it can. Whether the server can be reached, its breaker knows."""
+        return self._closed
 
     async def infer(self, job: Job) -> InferResponse:
         """Not what a generator does."""
@@ -80,19 +78,20 @@ class RemoteReplica:
         self._check_features(request.call)
         arrival = self._clock()
         answers = len(request.call.prompts) * request.call.options.n
+        predicted = self.predict(1)
         self._check_room(answers, request.deadline - arrival)
         await self._enter(answers, request, arrival)
-        if self._breaker.fault:
-            self._admission.leave(answers)
-            raise self._unavailable()
         now = self._clock()
         stream = self._remote.stream(request.call, request.deadline - now)
-        timing = GenerationTiming(queue=now - arrival)
+        timing = GenerationTiming(queue=now - arrival, predicted=predicted)
         answerer = (self._model, self._version, self._backend)
         generation = RemoteGeneration(answerer, stream, timing, self._clock, self._ended)
         self._generations[generation] = answers
         generation.expire_in(request.deadline - now)
-        await self._begin(generation)
+        try:
+            await generation.begin()
+        except EngineError as error:
+            raise in_our_words(error) from error
         return generation
 
     def _check_features(self, call: GenerationCall) -> None:
@@ -124,19 +123,6 @@ class RemoteReplica:
                 await self._admission.enter(answers, due)
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed in the queue") from None
-
-    async def _begin(self, generation: RemoteGeneration) -> None:
-        self._breaker.begin()
-        try:
-            await generation.begin()
-        except EngineUnreachableError as error:
-            self._breaker.failed(str(error))
-            raise in_our_words(error) from error
-        except EngineError as error:
-            if not isinstance(error, EngineTimeoutError):
-                self._breaker.reached()
-            raise in_our_words(error) from error
-        self._breaker.reached()
 
     def _unavailable(self) -> ModelUnavailableError:
         return ModelUnavailableError(f"model {self._model!r} is unavailable: {self.fault}")

@@ -24,6 +24,7 @@ from service.errors import (
     RetryLaterError,
 )
 from service.generating import GenerationTiming
+from service.types import DIRECT, Routed
 
 Stream = AsyncGenerator[Sequence[Event], None]
 
@@ -39,6 +40,7 @@ class RemoteGeneration:
     """
 
     metadata: Mapping[str, str] = MappingProxyType({})
+    routed: Routed = DIRECT
 
     def __init__(
         self,

@@ -79,7 +79,7 @@ class GeneratorReplica:
         self._worker = Worker(opened.owned, opened.reopen, around.cores, opened.threads, around.clock, self._tell)
         self._worker.start()
 
-    def predict(self, cost: int) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
         """See `Replica`; `cost`: tokens of the prompt."""
         wait = 0.0 if self._admission.is_free(1) else self._until_free(self._admission.waiting)
         first = wait + self._pace.until_first(cost)
@@ -103,8 +103,9 @@ class GeneratorReplica:
         """Checks and queues a request; raises `BatchyardError`."""
         arrival = self._clock()
         job = await self._intake.check(request.call)
-        self._check_room(job, request.deadline)
+        predicted = self._check_room(job, request.deadline)
         generation = LocalGeneration(self._identity, job.prompt_tokens, arrival, self._around.buffer, self._drop)
+        generation.timing.predicted = predicted
         due = due_of(arrival, request.priority)
         for index, (asked, plan) in enumerate(zip(job.requests, job.plans, strict=True)):
             text = AnswerText(index, self._language, plan, self._around.new_id)
@@ -115,7 +116,7 @@ class GeneratorReplica:
         self._admit()
         return generation
 
-    def _check_room(self, job: GenerationJob, deadline: float) -> None:
+    def _check_room(self, job: GenerationJob, deadline: float) -> Prediction:
         if self.fault:
             raise ModelUnavailableError(f"model {self._identity[0]!r} is unavailable: {self.fault}")
         count = len(job.requests)
@@ -133,6 +134,7 @@ class GeneratorReplica:
         if first > left:
             text = f"the first token is expected in {first:.2f} s, the deadline is in {max(left, 0):.2f} s"
             raise DeadlineHopelessError(text, max(first - left, 0.001))
+        return Prediction(wait, first, first)
 
     def _until_free(self, ahead: int) -> float:
         running = self._admission.running

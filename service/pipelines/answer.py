@@ -17,6 +17,7 @@ class PipelineGeneration:
     ) -> None:
         self.model, self.version, self.engine = answerer
         self.metadata = metadata
+        self.routed = inner.routed
         self._inner = inner
         self._spent = spent
 
@@ -25,7 +26,7 @@ class PipelineGeneration:
         """As the caller waits for it: the first token comes after the time that was spent."""
         inner = self._inner.timing
         first = self._spent + inner.first_token if inner.first_token else 0.0
-        return GenerationTiming(inner.queue, first, inner.per_token)
+        return GenerationTiming(inner.queue, first, inner.per_token, inner.predicted)
 
     async def read(self) -> Sequence[Event]:
         """See `Generation`."""

@@ -8,14 +8,14 @@ from types import MappingProxyType
 
 from engines.generation import Chat, GenerationCall, Message
 from engines.tensor import Signature
-from service.ensemble import Infer
+from service.ensemble import Infer, Predict
 from service.errors import InvalidRequestError
 from service.generating import GenerateRequest, Generation
 from service.pipelines.answer import PipelineGeneration
 from service.pipelines.classifier import Classifier, Intent
 from service.pipelines.policies import Policies, Policy
 from service.settings import PipelineSettings
-from service.types import NO_PREDICTION, InferResponse, Job, Prediction
+from service.types import InferResponse, Job, Prediction
 
 LOGGER = logging.getLogger("batchyard.pipelines")
 
@@ -25,12 +25,16 @@ VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What a pipeline asks. `fault_of`: why a model or route cannot answer, "" if it can. `clock`: seconds."""
+    """What a pipeline asks. `fault_of`: why a model or route cannot answer, "" if it can. `clock`: seconds.
+
+    `predict_of`: when a model or route would answer a request of such a cost and deadline.
+    """
 
     infer: Infer
     generate: Generate
     fault_of: Callable[[str], str]
     clock: Callable[[], float]
+    predict_of: Predict
 
 
 class Pipeline:
@@ -50,9 +54,9 @@ class Pipeline:
         """Why the model that writes cannot answer; without its classifier a pipeline still does."""
         return self._doors.fault_of(self._settings.model)
 
-    def predict(self, cost: int) -> Prediction:
-        """See `Replica`."""
-        return NO_PREDICTION
+    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+        """See `Replica`: that of the model; classifying takes next to nothing of the time of generated text."""
+        return self._doors.predict_of(self._settings.model, cost, deadline)
 
     def review(self, signature: Signature) -> None:
         """Logs where the policies and the classifier, now that its tensors are known, do not fit each other."""

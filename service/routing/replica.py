@@ -13,9 +13,9 @@ class Replica(Protocol):
     def name(self) -> str:
         """Model and version, `model:version`."""
 
-    def predict(self, cost: int) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
         """When a request of so much cost (see `Intake.estimate`), coming now, would be answered; text that is
-        generated: would begin."""
+        generated: would begin. `deadline`: on the gateway's clock; what is due before others overtakes them."""
 
     @property
     def fault(self) -> str:

@@ -7,10 +7,15 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from engines.generation import Usage
+from service.batching.calibration import Calibration
+from service.batching.faults import Faults
 from service.batching.record import BatchRecord
 from service.generating import GenerationTiming
 from service.telemetry.exposition import CONTENT_TYPE, SeriesCollector, exposition
+from service.telemetry.faults import FaultsCollector
 from service.telemetry.generations import Generations, GenerationsCollector
+from service.telemetry.predictions import PredictionsCollector
+from service.telemetry.routes import RouteCounters, RoutesCollector
 from service.telemetry.series import Series
 
 Outcome = Literal["success", "REJECTED", "CANCELED", "BACKEND", "OTHER"]
@@ -24,9 +29,15 @@ class Metrics:
         self._lock = Lock()
         self._series: dict[tuple[str, str], Series] = {}
         self._generations: dict[tuple[str, str], Generations] = {}
+        self._calibrations: dict[tuple[str, str], Calibration] = {}
+        self._faults: dict[tuple[str, str], Callable[[], Faults]] = {}
+        self.routes = RouteCounters()
         self._registry = CollectorRegistry()
         self._registry.register(SeriesCollector(self._series))
         self._registry.register(GenerationsCollector(self._generations))
+        self._registry.register(PredictionsCollector(self._calibrations))
+        self._registry.register(FaultsCollector(self._faults))
+        self._registry.register(RoutesCollector(self.routes))
         ProcessCollector(registry=self._registry)
 
     def request_done(self, model: str, version: str, outcome: Outcome, seconds: float) -> None:
@@ -86,6 +97,12 @@ class Metrics:
         """Asks `count` for the parts waiting in this model's queue, at every scrape; the last call counts."""
         with self._lock:
             self._of(model, version).pending = count
+
+    def watch_engines(self, model: str, version: str, calibration: Calibration, faults: Callable[[], Faults]) -> None:
+        """Asks how well this model's answers are predicted, and what went wrong, at every scrape."""
+        with self._lock:
+            self._calibrations[model, version] = calibration
+            self._faults[model, version] = faults
 
     def watch_running(self, model: str, version: str, count: Callable[[], int]) -> None:
         """Asks `count` for the answers that this model generates, at every scrape; the last call counts."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines.apart import ApartGenerator, Known
-from engines.errors import ExecutionError, InvalidInputError, ModelLoadError
+from engines.errors import EngineLostError, ExecutionError, InvalidInputError, ModelLoadError
 from engines.text_generator import GenerationRequest
 from tests.engines.generators.driving import answers, config_text, options, request
 
@@ -67,8 +67,16 @@ def test_what_cannot_be_opened_says_why_and_leaves_no_process(tmp_path: Path) ->
 def test_a_process_that_is_killed_is_an_error_not_a_wait(generator: ApartGenerator) -> None:
     generator.add(request((1, 2, 3)))
     os.kill(generator.process_id, signal.SIGKILL)
-    with pytest.raises(ExecutionError, match="by signal 9"):
+    with pytest.raises(EngineLostError, match="by signal 9"):
         generator.step()
+
+
+def test_a_step_that_hangs_is_ended(tmp_path: Path) -> None:
+    generator = _open(tmp_path / "m", echo__step_ms=600_000, watchdog_ms=300)
+    generator.add(request((1, 2, 3)))
+    with pytest.raises(EngineLostError, match=r"no progress for 0\.3 s"):
+        generator.step()
+    assert not _is_alive(generator.process_id)
 
 
 def test_closing_ends_the_process(tmp_path: Path) -> None:
@@ -82,8 +90,8 @@ def test_the_process_ends_with_this_one_and_not_by_its_signals(generator: ApartG
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(generator.process_id, number)
     assert [answer.ids for answer in answers(generator, request((1, 2)))] == [[1, 2]]
-    generator._line.close()  # as the kernel does when a process is killed
+    generator._process._line.close()  # as the kernel does when a process is killed
     end = time.monotonic() + 20
-    while generator._process.poll() is None:
+    while generator._process._process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -5,7 +5,7 @@ import pytest
 
 from engines.batch import Batch
 from engines.config.pbtxt import parse
-from engines.errors import ExecutionError, ModelLoadError
+from engines.errors import EngineMemoryError, ExecutionError, ModelLoadError
 from engines.identity import IdentityEngine
 from engines.model_config import ModelConfig
 from engines.tensor import Array
@@ -82,6 +82,21 @@ def test_crash_on_value_breaks_the_contract() -> None:
         IdentityEngine(config(crash_on_value="13")).run(rows(13))
 
 
+def test_memory_runs_out_on_a_value_and_above_a_number_of_rows() -> None:
+    engine = IdentityEngine(config(memory_on_value="13", memory_above_rows="3"))
+    with pytest.raises(EngineMemoryError, match="row 1 holds"):
+        engine.run(rows(1, 13))
+    with pytest.raises(EngineMemoryError, match="4 rows, of which this model was told to hold 3"):
+        engine.run(rows(1, 2, 3, 4))
+    assert len(run(engine, rows(1, 2, 3))) == 3
+
+
+@pytest.mark.parametrize("setting", ["exit_on_value", "hang_on_value"])
+def test_what_would_take_the_gateway_along_needs_a_process_of_its_own(setting: str) -> None:
+    with pytest.raises(ModelLoadError, match=rf"{setting}' would end or stop .* batchyard\.isolation, value process"):
+        IdentityEngine(config(**{setting: "13"}))
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
@@ -89,6 +104,7 @@ def test_crash_on_value_breaks_the_contract() -> None:
         ("delay_ms", "-1", "'-1', wanted a number from 0"),
         ("delay_ms_per_row", "inf", "wanted a number from 0"),
         ("fail_on_value", "x", "'x', wanted a value of FP32"),
+        ("memory_above_rows", "few", "'few', wanted a number from 0"),
         ("explode", "1", r"identity\.explode' is unknown; known are delay_ms"),
     ],
 )

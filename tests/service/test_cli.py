@@ -28,7 +28,7 @@ async def lifespan(app):
     yield
     print("closed", flush=True)
 
-serve(load_settings({"port": 0}), lambda settings: FastAPI(lifespan=lifespan))
+serve(load_settings({"port": 0}), lambda settings, stopping: FastAPI(lifespan=lifespan))
 """
 
 

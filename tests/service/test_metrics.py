@@ -1,11 +1,17 @@
 from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.batching.calibration import Calibration
+from service.batching.faults import Faults
 from service.batching.record import BatchRecord
+from service.batching.ticket import Outlook, Waiting
 from service.telemetry.histogram import Histogram
 from service.telemetry.metrics import Metrics
+from service.types import Prediction
 
 
 def _samples(metrics: Metrics) -> Mapping[tuple[str, str, str], float]:
@@ -102,3 +108,20 @@ def test_histogram_counts_a_value_on_its_bound_below_it() -> None:
         histogram.observe(value)
     assert histogram.buckets() == [("1.0", 2), ("2.0", 4), ("+Inf", 5)]
     assert histogram.total == 8
+
+
+def test_predictions_and_faults_are_asked_at_each_scrape() -> None:
+    metrics = Metrics()
+    calibration, faults = Calibration(), Faults()
+    metrics.watch_engines("minilm", "1", calibration, lambda: faults)
+    assert ("batchyard_prediction_calibration", "minilm", "") not in _samples(metrics)
+    waiting = Waiting(Future(), [None], 1, 0.0, Outlook(0.0, 0.010, 0), Prediction(0.0, 0.010, 0.015), 0.012)
+    late = replace(waiting, actual=0.016)
+    calibration.answered([waiting, waiting, late], 0.0)
+    faults.restarts, faults.quarantined = 2, 3
+    samples = _samples(metrics)
+    assert samples["batchyard_predictions_total", "minilm", ""] == 3
+    assert samples["batchyard_predictions_within_p95_total", "minilm", ""] == 2
+    assert 0.9 < samples["batchyard_prediction_calibration", "minilm", ""] < 0.95
+    assert samples["batchyard_engine_restarts_total", "minilm", ""] == 2
+    assert samples["batchyard_quarantined_rows", "minilm", ""] == 3

@@ -39,18 +39,14 @@ ensemble_scheduling { step [
 Write = Callable[..., None]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def _write(name: str, config: str, *versions: str) -> None:
-        for version in versions or ("1",):
-            (tmp_path / name / version).mkdir(parents=True)
-        (tmp_path / name / "config.pbtxt").write_text(config)
-
-    return _write
+@asynccontextmanager
+async def opened(root: Path, *routes: Route, names: tuple[str, ...] = ()) -> AsyncIterator[Gateway]:
+    async with started(root, *routes, names=names) as (_, gateway):
+        yield gateway
 
 
 @asynccontextmanager
-async def opened(root: Path, *routes: Route, names: tuple[str, ...] = ()) -> AsyncIterator[Gateway]:
+async def started(root: Path, *routes: Route, names: tuple[str, ...] = ()) -> AsyncIterator[tuple[Runtime, Gateway]]:
     catalog = Catalog(routes={route.name: route for route in routes})
     metrics = Metrics()
     gateway = Gateway(catalog, metrics, time.monotonic)
@@ -58,7 +54,7 @@ async def opened(root: Path, *routes: Route, names: tuple[str, ...] = ()) -> Asy
     runtime = Runtime(catalog, machine, metrics, gateway.infer, lambda *_: None)
     await runtime.start([root], names)
     try:
-        yield gateway
+        yield runtime, gateway
     finally:
         await runtime.stop(5.0)
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import InvalidSettingsError, PipelineSettings, RouteSettings, Settings, flag_of, load_settings
+from service.route_settings import RouteSettings
+from service.settings import InvalidSettingsError, PipelineSettings, Settings, flag_of, load_settings
 
 Write = Callable[[str], Path]
 PIPELINE = {"model": "writer", "classifier": "topic", "system": "Be brief.", "policies": "a.toml"}
@@ -57,7 +58,9 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         max_queue_size = 9
         stream_buffer = 9
         cores = 9
+        drain_seconds = 9
         shutdown_grace_seconds = 9
+        allow_control = true
         routes.minilm.variants = ["x"]
         [pipelines.help-desk]
         model = "writer"
@@ -70,13 +73,14 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         "models": "x, y",
         "host": "::1",
         "log_level": "debug",
+        "allow_control": "true",
         "routes": '{"minilm": {"variants": ["x"]}}',
         "pipelines": json.dumps({"help-desk": PIPELINE}),
     }
     text |= {name: "9" for name in Settings.model_fields if name not in text}
     expected = load_settings(text)
     assert expected.models == ["x", "y"]
-    assert expected.routes == {"minilm": RouteSettings(variants=["x"], policy="ordered")}
+    assert expected.routes == {"minilm": RouteSettings.model_validate({"variants": ["x"]})}
     wanted = PipelineSettings(model="writer", classifier="topic", system="Be brief.", policies=Path("a.toml"))
     assert expected.pipelines == {"help-desk": wanted}
     assert (wanted.least_confidence, wanted.excerpt_bytes) == (0.4, 250)
@@ -104,7 +108,10 @@ def test_config_file_is_named_by_flag_or_environment(tmp_path: Path, monkeypatch
             "gateway.toml: routes.a.varients: unknown key; did you",
         ),
         ("port = 'x'", "gateway.toml: port: found 'x'; wanted a valid integer"),
-        ("routes.a.policy = 'best'\nroutes.a.variants = ['x']", "policy: found 'best'; wanted 'ordered' or 'fastest'"),
+        (
+            "routes.a.policy = 'best'\nroutes.a.variants = ['x']",
+            "policy: found 'best'; wanted 'ordered', 'fastest' or ",
+        ),
         ("models = [1]", "gateway.toml: models.0: found 1; wanted a valid string"),
         (
             "pipelines.a = {modle = 'x', classifier = 'y', system = 'z', policies = 'p', model = 'm'}",
@@ -158,7 +165,7 @@ def test_missing_config_file_is_refused() -> None:
 
 def test_shipped_file_is_valid_and_names_every_setting() -> None:
     shipped = Path(__file__).parents[2] / "gateway.toml"
-    assert load_settings({}, shipped).routes["minilm"].variants[0] == "minilm_openvino"
+    assert load_settings({}, shipped).routes["minilm"].variants[0].model == "minilm_openvino"
     assert load_settings({}, shipped).pipelines["bank-assistant"].model == "assistant"
     assert [name for name in Settings.model_fields if name not in shipped.read_text()] == []
 

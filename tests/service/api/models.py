@@ -22,8 +22,8 @@ from service.errors import (
     UnsupportedError,
 )
 from service.generating import GenerateRequest, Generation
-from service.types import InferRequest, InferResponse, ModelInfo, Timing
-from tests.service.api.talkers import TALKERS, Talker
+from service.types import DIRECT, InferRequest, InferResponse, ModelInfo, Prediction, Timing
+from tests.service.api.talkers import ROUTED, TALKERS, Talker
 
 EMBEDDING_SIZE = 8
 Run = Callable[[InferRequest], dict[str, Array]]
@@ -84,11 +84,15 @@ def identity_model(datatype: str, **changes: object) -> Signature:
     return Signature((taken,), (given,), max_batch_size=8)
 
 
+TIMEOUTS = {"scalar": 3.0, "thinker": 4.0}
+"""Of the models that have one of their own."""
 FAULTS: dict[str, Exception] = {
     "full": QueueFullError("the queue of model 'full' holds 10 requests", 0.25),
     "late": DeadlineExceededError("the deadline passed after 5 ms"),
     "broken": EngineFailedError("the engine failed: out of order"),
     "down": ModelUnavailableError("model 'down' is restarting"),
+    "back_soon": ModelUnavailableError("model 'back_soon' is tried again soon", 1.25),
+    "poisoned": EngineFailedError("this row breaks the engine", retryable=False),
     "wrong": InvalidRequestError("input 'INPUT0' is wrong", "INPUT0"),
     "unsupported": UnsupportedError("sequences are not served", "sequence_id"),
     "crash": ZeroDivisionError("a secret of the inside"),
@@ -147,7 +151,9 @@ class TestGateway:
         outputs = self._models[request.model][1](request)
         tokens = sum(array.size for array in request.inputs.values())
         version = request.version or found.versions[-1]
-        return InferResponse(found.name, version, outputs, "numpy", Timing(0.0015, 0.00225), tokens)
+        timing = Timing(0.0015, 0.00225, 4, 30, 40, Prediction(0.001, 0.004, 0.0085), 0.005)
+        routed = ROUTED if request.hints.variant else DIRECT
+        return InferResponse(found.name, version, outputs, "numpy", timing, tokens, routed)
 
     async def generate(self, request: GenerateRequest) -> Generation:
         found = self.model(request.model, request.version)
@@ -156,6 +162,9 @@ class TestGateway:
         if request.model in FAULTS:
             raise FAULTS[request.model]
         return self.talker.answer(request, request.version or found.versions[-1])
+
+    def timeout_of(self, name: str) -> float | None:
+        return TIMEOUTS.get(name)
 
     async def _never(self) -> None:
         self.asked.release()

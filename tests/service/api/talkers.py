@@ -18,9 +18,19 @@ from engines.generation import (
 )
 from service.errors import EngineFailedError, SlowReaderError
 from service.generating import GenerateRequest, GenerationTiming
+from service.types import DIRECT, Candidate, Prediction, Routed
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=5, cached_tokens=3, reasoning_tokens=2)
 METADATA = MappingProxyType({"intent": "card_arrival", "confidence": "0.97", "note": "grün\r\n100%"})
+ROUTED = Routed(
+    "chat",
+    "short",
+    "ordered",
+    (Candidate("big:1", Prediction(2.0, 3.0, 4.0), "too slow"), Candidate("echo:2", Prediction(), "chosen")),
+    ("small:1: it was down",),
+    "echo:2",
+)
+"""How a call with `x-variant` was routed."""
 TEXT = "Grüße, 世界! 👩‍👩‍👧 🇩🇪"
 """What `echo` is asked to say in most tests: no character of it is one byte in all encodings."""
 
@@ -145,7 +155,8 @@ class Talk:
 
     def __init__(self, request: GenerateRequest, version: str, events: Events, talker: "Talker") -> None:
         self.model, self.version, self.engine = request.model, version, "talker"
-        self.timing = GenerationTiming()
+        self.timing = GenerationTiming(predicted=Prediction(0.001, 0.02, 0.05))
+        self.routed = ROUTED if request.hints.variant else DIRECT
         self.metadata: Mapping[str, str] = METADATA if request.model == "pipeline" else {}
         self._events = events
         self._talker = talker

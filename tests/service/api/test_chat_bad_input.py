@@ -121,7 +121,7 @@ BAD_CHATS: list[tuple[dict[str, Any], str, str]] = [
     ({"reasoning_effort": "low"}, "reasoning_effort", "not served"),
     ({"verbosity": "low"}, "verbosity", "not served"),
     ({"store": True}, "store", "no answer is kept"),
-    ({"service_tier": "flex"}, "service_tier", "flex"),
+    ({"service_tier": "scale"}, "service_tier", "scale"),
     ({"metadata": {"a": 1}}, "metadata", "got `int`"),
 ]
 BAD_COMPLETIONS: list[tuple[dict[str, Any], str, str]] = [

@@ -8,11 +8,13 @@ from typing import Any
 from engines.generation import GenerationCall
 from service.api.endpoint import Call, HotEndpoint
 from service.api.errors import openai_shape, v2_shape
+from service.api.generation_headers import head_of
 from service.api.limits import Limits
 from service.api.reply import Reply
 from service.api.streaming import EventStream
 from service.api.v2_generate import Pieces
 from service.generating import GenerateRequest, Generation
+from service.types import NO_HINTS
 from tests.service.api.models import TestGateway
 
 
@@ -52,7 +54,10 @@ async def test_a_stream_that_the_stopping_server_cancels_ends_with_an_event(tmp_
         await asyncio.Event().wait()
 
     async def answer(call: Call) -> EventStream:
-        return EventStream(generate, lambda generation: Pieces(b'{"text_output":'), call.receive, Limits())
+        def pieces(_: Generation) -> Pieces:
+            return Pieces(b'{"text_output":')
+
+        return EventStream(generate, pieces, head_of(NO_HINTS), call.receive, Limits())
 
     async def send(message: Any) -> None:
         sent.append(message)

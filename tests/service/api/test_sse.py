@@ -70,7 +70,9 @@ def test_the_head(http: httpx.Client, path: str) -> None:
 def test_the_last_comment_has_the_timings(http: httpx.Client, path: str) -> None:
     events = events_of(stream(http, "echo", path).text)
     done = [] if "generate" in path else ["data: [DONE]"]
-    timings = ": queue_ms=1.500 ttft_ms=25.000 tpot_ms=2.000 prompt_tokens=7 cached_tokens=3 completion_tokens=5"
+    predicted = "predicted_ms=20.000 predicted_p95_ms=50.000"
+    tokens = "prompt_tokens=7 cached_tokens=3 completion_tokens=5"
+    timings = f": queue_ms=1.500 ttft_ms=25.000 tpot_ms=2.000 {predicted} {tokens}"
     assert events[-1 - len(done) :] == [timings, *done]
 
 

@@ -152,6 +152,26 @@ def test_deadline_header(http: httpx.Client, value: str) -> None:
     refused(answer, "x-deadline-ms")
 
 
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        *[("grpc-timeout", value) for value in ("", "1", "S", "0S", "-1S", "1.5S", "123456789n", "1s", "1 S", "1S1S")],
+        *[("x-explain", value) for value in ("", "yes", "2")],
+        *[("x-variant", value) for value in ("", "a b", "grün".encode(), "x" * 257)],
+        *[("x-min-quality", value) for value in ("", "high", "1.01", "-0.1", "nan", "inf")],
+    ],
+)
+def test_headers_that_make_no_sense(http: httpx.Client, header: str, value: str) -> None:
+    answer = http.post("/v2/models/identity/infer", json={"inputs": [tensor()]}, headers={header: value})
+    refused(answer, header)
+
+
+@pytest.mark.parametrize("value", [True, "0.5", 1.5, -1])
+def test_a_quality_that_makes_no_sense(http: httpx.Client, value: object) -> None:
+    body = {"inputs": [tensor()], "parameters": {"min_quality": value}}
+    refused(http.post("/v2/models/identity/infer", json=body), "min_quality")
+
+
 def test_more_than_the_limit(http: httpx.Client, address: Address) -> None:
     refused(http.post("/v2/models/identity/infer", content=b" " * (MAX_BODY_BYTES + 1)), "2000000 bytes", 413)
     with address.connect() as connection:

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
-from service.batching.batcher import Batcher, When
+from service.batching.batcher import Batcher
+from service.batching.levels import When
 from service.batching.ticket import Answer, Ticket, Waiting
 
 Submit = Callable[..., list[Ticket]]
@@ -23,7 +24,7 @@ def make_tickets(
     tickets = []
     for cost in costs:
         future: Future[list[Answer]] = Future()
-        waiting = Waiting(future, [None], 1)
+        waiting = Waiting(future, [None], 1, now)
         tickets.append(batcher.ticket(waiting, 0, text(cost), 1, cost, When(now, deadline, priority)))
     return tickets
 

@@ -1,15 +1,18 @@
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 import pytest
 
 from engines.model_config import DynamicBatching, Packing, QueuePolicy
-from service.batching.batcher import PATIENCE, Batcher
-from service.batching.compose import SingleComposer
+from service.batching.batcher import PROBE, Batcher
+from service.batching.compose import Composition, SingleComposer
 from service.batching.cost import CostModel, Shape
+from service.batching.levels import PATIENCE
 from service.batching.pack import PackComposer
+from service.batching.prediction import OVERHEAD
 from service.batching.ticket import Ticket
 from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
-from service.types import AGING
+from service.types import AGING, Prediction
 from tests.service.batching.conftest import Submit, make_tickets
 
 PACKING = Packing((16, 32, 64), 128)
@@ -19,22 +22,23 @@ def seconds(slots: int) -> float:
     return 0.010 + 50e-6 * slots
 
 
-RATE = 128 / seconds(128)
-"""The best rate of tokens: that of a full batch."""
+SPREAD = 1.5
+"""The p95 over the mean before anything was answered."""
+INF = float("inf")
 
 
-def make(settings: DynamicBatching | None = None, max_queue: int = 100) -> Batcher:
+def make(settings: DynamicBatching | None = None, max_queue: int = 100, instances: int = 1) -> Batcher:
     cost = CostModel()
     for width in PACKING.widths:
         for rows in PACKING.row_counts(width):
             cost.record(Shape(rows, width), seconds(rows * width))
-    return Batcher(PackComposer(PACKING), cost, max_queue, settings=settings or DynamicBatching())
+    return Batcher(PackComposer(PACKING), cost, max_queue, instances, settings)
 
 
 def take(batcher: Batcher, now: float) -> list[Ticket]:
     batch = batcher.take(0, now).batch
     assert batch is not None
-    batcher.finished(0, batch, None)
+    batcher.finished(0, batch, None, now)
     return list(batch.tickets)
 
 
@@ -104,13 +108,22 @@ def test_cancelled_tickets_make_room(submit: Submit) -> None:
     assert len(batcher) == 2
 
 
-def test_a_hopeless_deadline_is_refused_at_once(submit: Submit) -> None:
+def test_a_hopeless_deadline_is_refused_at_once_with_the_time_that_has_to_drain(submit: Submit) -> None:
     batcher = make()
-    submit(batcher, [64] * 20, deadline=0.175)
-    finish = 20 * 64 / RATE + seconds(64)
+    submit(batcher, [64] * 20, deadline=0.25)
+    finish = 10 * seconds(128) + seconds(128) + OVERHEAD
     with pytest.raises(DeadlineHopelessError, match=f"predicted in {1000 * finish:.0f} ms") as refused:
-        submit(batcher, [64], deadline=0.175)
-    assert refused.value.retry_after == pytest.approx(finish - 0.175)
+        submit(batcher, [64], deadline=0.25)
+    assert refused.value.retry_after == pytest.approx(finish - 0.25 / SPREAD)
+    batcher.submit(make_tickets(batcher, [64], deadline=0.25 + SPREAD * refused.value.retry_after + 1e-9), 0.0)
+
+
+def test_a_deadline_that_no_queue_explains_comes_back_with_the_next_probe(submit: Submit) -> None:
+    batcher = make()
+    submit(batcher, [64])
+    with pytest.raises(DeadlineHopelessError) as refused:
+        submit(batcher, [64], deadline=0.005)
+    assert refused.value.retry_after == PROBE
 
 
 def test_a_deep_queue_refuses_deadlines_of_seconds_too(submit: Submit) -> None:
@@ -118,6 +131,18 @@ def test_a_deep_queue_refuses_deadlines_of_seconds_too(submit: Submit) -> None:
     submit(batcher, [64] * 300, deadline=30.0)
     with pytest.raises(DeadlineHopelessError):
         submit(batcher, [64], deadline=1.5)
+
+
+def test_an_idle_model_lets_one_request_try_what_it_is_not_thought_to_make(submit: Submit) -> None:
+    batcher = make()
+    (probe,) = submit(batcher, [64], now=5.0, deadline=5.012)
+    taken = batcher.take(0, 5.0).batch
+    assert taken is not None
+    assert list(taken.tickets) == [probe]
+    batcher.finished(0, taken, 0.05, 5.05)
+    with pytest.raises(DeadlineHopelessError):
+        submit(batcher, [64], now=6.0, deadline=6.012)
+    submit(batcher, [64], now=6.06, deadline=6.072)
 
 
 def test_an_urgent_ticket_is_not_refused_for_those_behind_it(submit: Submit) -> None:
@@ -128,7 +153,7 @@ def test_an_urgent_ticket_is_not_refused_for_those_behind_it(submit: Submit) -> 
 
 def test_doomed_tickets_are_given_up_before_they_cost_compute(submit: Submit) -> None:
     batcher = make()
-    (doomed,) = submit(batcher, [64], deadline=0.020)
+    (doomed,) = submit(batcher, [64], deadline=0.021)
     (fine,) = submit(batcher, [64], deadline=10.0)
     taken = batcher.take(0, 0.010)
     assert list(taken.expired) == [doomed]
@@ -177,13 +202,32 @@ def test_queue_policy_bounds_a_level(submit: Submit) -> None:
         submit(batcher, [10], priority=2)
 
 
-def test_load_counts_what_runs_and_waits(submit: Submit) -> None:
+def test_a_prediction_counts_what_runs_and_waits(submit: Submit) -> None:
     batcher = make()
-    submit(batcher, [64, 64])
-    assert batcher.load(0.0) == pytest.approx(128 / RATE)
-    assert batcher.take(0, 0.0).batch is not None
-    assert batcher.load(0.0) == pytest.approx(seconds(128))
-    assert batcher.load(0.010) == pytest.approx(seconds(128) - 0.010)
+    alone = seconds(16) + OVERHEAD
+    assert batcher.predict(10, INF, 0.0) == Prediction(0.0, pytest.approx(alone), pytest.approx(SPREAD * alone))
+    submit(batcher, [64, 64, 64])
+    assert batcher.predict(10, INF, 0.0).queue == pytest.approx(seconds(128))
+    assert batcher.predict(10, INF, 0.0).seconds == pytest.approx(2 * seconds(128) + OVERHEAD)
+    batcher.take(0, 0.0)
+    assert batcher.predict(10, INF, 0.004).queue == pytest.approx(seconds(128) - 0.004)
+
+
+def test_a_prediction_with_a_deadline_counts_only_what_is_due_before_it(submit: Submit) -> None:
+    batcher = make()
+    submit(batcher, [64] * 10, deadline=0.5)
+    assert batcher.predict(10, 0.4, 0.0).queue == 0.0
+    assert batcher.predict(10, 0.6, 0.0).queue == pytest.approx(5 * seconds(128))
+
+
+def test_batches_ahead_are_shared_by_the_instances_that_serve(submit: Submit) -> None:
+    batcher = make(instances=2)
+    submit(batcher, [64] * 8)
+    assert batcher.predict(64, INF, 0.0).queue == pytest.approx(2 * seconds(128))
+    batcher.lost(1, ())
+    assert batcher.predict(64, INF, 0.0).queue == pytest.approx(4 * seconds(128))
+    batcher.reopened(1)
+    assert batcher.predict(64, INF, 0.0).queue == pytest.approx(2 * seconds(128))
 
 
 def test_delayed_tickets_keep_their_order(submit: Submit) -> None:
@@ -215,20 +259,38 @@ def test_more_parts_than_a_level_ever_holds_are_no_matter_of_waiting() -> None:
         batcher.submit(make_tickets(batcher, [10] * 2), 0.0)
 
 
+class Odd(PackComposer):
+    """Cannot make a batch of a text of 63 tokens."""
+
+    def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
+        if any(ticket.cost == 63 for ticket in waiting):
+            raise ValueError("odd")
+        return super().compose(waiting, cost, now)
+
+
+def odd() -> Batcher:
+    return Batcher(Odd(PACKING), CostModel(), 100)
+
+
 def test_what_expires_is_not_lost_where_composing_fails(submit: Submit) -> None:
-    batcher = make()
+    batcher = odd()
     (expired,) = submit(batcher, [10], deadline=2.0)
-    (odd,) = submit(batcher, [65])
-    with pytest.raises(ValueError, match="empty"):
+    (guilty,) = submit(batcher, [63])
+    with pytest.raises(ValueError, match="odd"):
         batcher.take(0, 3.0)
-    assert batcher.blame(3.0) == [odd]
+    assert batcher.blame(3.0) == [guilty]
     assert list(batcher.take(0, 3.0).expired) == [expired]
 
 
 def test_only_the_ticket_that_cannot_be_composed_is_to_blame(submit: Submit) -> None:
-    batcher = make()
-    fine, odd = submit(batcher, [10, 65])
-    with pytest.raises(ValueError, match="empty"):
-        batcher.predict_finish([odd], 0.0)
-    assert batcher.blame(0.0) == [odd]
+    batcher = odd()
+    fine, guilty = submit(batcher, [10, 63])
+    assert batcher.blame(0.0) == [guilty]
     assert take(batcher, 0.0) == [fine]
+
+
+def test_what_fits_no_batch_is_not_queued(submit: Submit) -> None:
+    batcher = make()
+    with pytest.raises(ValueError, match="empty"):
+        submit(batcher, [65])
+    assert len(batcher) == 0

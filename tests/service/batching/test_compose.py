@@ -163,3 +163,47 @@ def test_an_answer_as_long_as_its_input_is_not_as_long_as_its_batch() -> None:
     parts = batch.layout.split({"out": ran, "pooled": ran})
     assert [part["out"].shape for part in parts] == [(2, 3), (1, 5)]
     assert [part["pooled"].shape for part in parts] == [(2, 5), (1, 5)]
+
+
+def by_rows(width: int = 1) -> CostModel:
+    cost = CostModel()
+    for rows in range(1, 17):
+        cost.record(Shape(rows, width), 0.002 + 0.001 * rows)
+    return cost
+
+
+def due_in(seconds: float, count: int, shape: tuple[int, ...] = (1, 4)) -> list[Ticket]:
+    waiting = [tensors(shape) for _ in range(count)]
+    waiting[0].deadline = seconds
+    return waiting
+
+
+def test_stacking_keeps_the_deadline_of_the_head() -> None:
+    composer = StackComposer(16)
+    assert len(composer.compose(due_in(1.0, 16), by_rows(), 0.0).tickets) == 16
+    batch = composer.compose(due_in(0.012, 16), by_rows(), 0.0)
+    assert 7 <= len(batch.tickets) <= 10
+    assert len(composer.compose(due_in(0.001, 16), by_rows(), 0.0).tickets) == 16
+
+
+def test_padding_keeps_the_deadline_of_the_head() -> None:
+    composer = PadComposer(16, {"x": 0})
+    assert len(composer.compose(due_in(1.0, 16), by_rows(4), 0.0).tickets) == 16
+    assert len(composer.compose(due_in(0.012, 16), by_rows(4), 0.0).tickets) == 10
+
+
+@pytest.mark.parametrize("composer", [StackComposer(16), PadComposer(16, {"x": 0})])
+def test_a_limited_composer_makes_smaller_batches_but_never_none(composer: StackComposer | PadComposer) -> None:
+    waiting = [tensors((1, 4)) for _ in range(16)]
+    assert len(composer.limited(0.25).compose(waiting, by_rows(), 0.0).tickets) == 4
+    assert len(composer.limited(1e-6).compose(waiting, by_rows(), 0.0).tickets) == 1
+    large = tensors((8, 4))
+    assert list(composer.limited(0.25).compose([large, *waiting], by_rows(), 0.0).tickets) == [large]
+
+
+def test_a_limited_packing_holds_the_longest_text() -> None:
+    waiting = texts([256] * 4)
+    composer = PackComposer(PACKING)
+    assert len(composer.limited(0.5).compose(waiting, measured(), 0.0).tickets) == 1
+    assert len(composer.limited(1e-6).compose(waiting, measured(), 0.0).tickets) == 1
+    assert composer.of(1000) == Shape(1, 256)

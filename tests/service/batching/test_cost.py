@@ -48,3 +48,18 @@ def test_the_shapes_that_are_remembered_are_bounded() -> None:
         model.record(Shape(1, width), 0.001 * (1 + width % 2))
     assert model.predict(Shape(1, 9_999)) == pytest.approx(0.002)
     assert model.predict(Shape(1, 1)) not in (0.002, 0.001)
+
+
+def test_a_machine_that_is_fast_again_is_found_out_soon() -> None:
+    model = CostModel()
+    model.record(Shape(1, 16), 0.100)
+    for _ in range(4):
+        model.record(Shape(1, 16), 0.010)
+    assert model.predict(Shape(1, 16)) < 0.020
+
+
+def test_the_best_shape_has_the_highest_rate() -> None:
+    model = CostModel()
+    model.record(Shape(4, 64), 0.010)
+    model.record(Shape(1, 256), 0.020)
+    assert model.best([Shape(1, 256), Shape(4, 64)]) == (256, 0.010)

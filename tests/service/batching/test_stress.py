@@ -13,7 +13,7 @@ import pytest
 
 from engines.base import Outputs
 from engines.batch import Batch
-from engines.errors import ExecutionError, InvalidInputError
+from engines.errors import EngineLostError, ExecutionError, InvalidInputError
 from engines.model_config import DynamicBatching, QueuePolicy
 from engines.tensor import FP32, Signature, TensorSpec
 from service.batching.batcher import Batcher
@@ -32,12 +32,15 @@ SEED = random.randrange(2**32)
 SECONDS = 2.0
 CORES = 2
 LEVEL_BOUND = 10
-POISON, BAD, SHORT, CRASH = -1.0, -2.0, -3.0, -4.0
+POISON, BAD, SHORT, CRASH, KILL = -1.0, -2.0, -3.0, -4.0, -5.0
+MISHAP = 0.02
+"""How often a batch of many rows loses its engine for no reason of its own."""
 WANTED: dict[float, tuple[type[BatchyardError], str]] = {
     POISON: (EngineFailedError, "poison"),
     BAD: (InvalidRequestError, "bad"),
     SHORT: (EngineFailedError, "rows"),
     CRASH: (EngineFailedError, "RuntimeError"),
+    KILL: (EngineFailedError, "was lost"),
 }
 HARMLESS = {"QueueFullError", "DeadlineHopelessError", "DeadlineExceededError", "ModelUnavailableError"}
 
@@ -65,6 +68,7 @@ class Doubler:
         self._cores = cores
         self._meter = meter
         self._random = random.Random(seed)
+        self._lost = False
         self.closed = 0
 
     def warm_up(self) -> None: ...
@@ -78,6 +82,10 @@ class Doubler:
             self._meter.add(-self._cores)
 
     def _answer(self, x: np.ndarray) -> Outputs:
+        if (x == KILL).any() or (len(x) > 3 and self._random.random() < MISHAP):
+            self._lost = True
+        if self._lost:
+            raise EngineLostError("the process was killed")
         if (x == POISON).any():
             raise ExecutionError("poison")
         if (x == BAD).any():
@@ -88,10 +96,6 @@ class Doubler:
 
     def close(self) -> None:
         self.closed += 1
-
-
-def _given(engine: Doubler) -> Doubler:
-    return engine
 
 
 class Odd(StackComposer):
@@ -117,13 +121,16 @@ class World:
     outcomes: dict[str, int] = field(default_factory=dict)
 
     def open(self, name: str, threads: int, instances: int, composer: Composer, settings: DynamicBatching) -> None:
-        made = [Doubler(min(threads, CORES), self.meter, self.seed + number) for number in range(instances)]
-        owned = [open_owned(f"stress-{name}-{n}", partial(_given, engine)) for n, engine in enumerate(made)]
+        forge = partial(self.forge, min(threads, CORES))
+        owned = [open_owned(f"stress-{name}-{n}", forge) for n in range(instances)]
         batcher = Batcher(composer, CostModel(), 40, instances, settings)
         identity = Identity(name, "1", "doubler", threads)
         self.replicas.append(LocalReplica(identity, owned, batcher, self.cores, time.monotonic, self.records.append))
         self.batchers.append(batcher)
-        self.engines += made
+
+    def forge(self, cores: int) -> Doubler:
+        self.engines.append(Doubler(cores, self.meter, self.seed + len(self.engines)))
+        return self.engines[-1]
 
     def count(self, outcome: str) -> None:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
@@ -150,7 +157,7 @@ def make_job(dice: random.Random) -> Job:
 
 
 def dice_row(dice: random.Random, rows: int, length: int) -> np.ndarray:
-    value = dice.choice([float(dice.randrange(1, 1100))] * 12 + [POISON, BAD, SHORT, CRASH])
+    value = dice.choice([float(dice.randrange(1, 1100))] * 60 + [POISON, BAD, SHORT, CRASH, KILL])
     return np.full((rows, length), value, np.float32)
 
 
@@ -230,6 +237,7 @@ def test_every_request_ends_once_and_nothing_is_left(seed: int, caplog: pytest.L
     made = asyncio.run(run())
     assert sum(world.outcomes.values()) == made
     assert world.outcomes["answered"] > 0
+    assert sum(replica.faults.restarts for replica in world.replicas) > 0
     assert [len(batcher) for batcher in world.batchers] == [0] * len(world.batchers)
     assert [engine.closed for engine in world.engines] == [1] * len(world.engines)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("stress-")]

@@ -31,7 +31,7 @@ async def echoing(buffer: int = 1024, **parameters: object) -> AsyncIterator[Gen
     """An open echo model. Parameters are named as in config.pbtxt, with __ for the dots."""
     config = echo_config({name.replace("__", "."): value for name, value in parameters.items()})
     machine = Machine(CoreBudget(2), 2, time.monotonic, 2048, buffer)
-    replica = await open_generation(config, FOLDER, "1", machine, lambda answers, seconds: None)
+    replica = await open_generation(config, FOLDER, "1", machine, lambda answers, seconds: None, machine.cores)
     assert isinstance(replica, GeneratorReplica)
     try:
         yield replica

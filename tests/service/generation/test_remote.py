@@ -1,8 +1,7 @@
 """A replica over another server: a real one, good and bad, in a process of its own (`tests/upstream_server.py`)."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,22 +23,11 @@ from service.errors import (
 )
 from service.generating import GenerateRequest, Generation
 from service.generation.remote import RemoteReplica
-from service.generation.remote_breaker import FAILURES, PAUSE
 from tests.upstream import Upstream, chat, options, text_of
 from tests.upstream_server import ENDLESS
 
 SHORT = 0.2
 """Seconds for what must run out of time."""
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -49,9 +37,9 @@ async def replica(upstream: Upstream) -> AsyncIterator[RemoteReplica]:
 
 
 @asynccontextmanager
-async def opened(url: str, clock: Callable[[], float] | None = None, **parameters: str) -> AsyncIterator[RemoteReplica]:
+async def opened(url: str, **parameters: str) -> AsyncIterator[RemoteReplica]:
     given = options(url, **parameters)
-    made = RemoteReplica("tiny:1", open_remote(given), given.config, clock or asyncio.get_running_loop().time)
+    made = RemoteReplica("tiny:1", open_remote(given), given.config, asyncio.get_running_loop().time)
     try:
         yield made
     finally:
@@ -335,38 +323,6 @@ async def test_deadlines_in_the_queue(upstream: Upstream) -> None:
         await settled(replica)
 
 
-async def test_a_server_that_is_away_is_left_alone_for_a_while() -> None:
-    clock = Clock()
-    async with opened(f"http://127.0.0.1:{free_port()}/v1", clock) as replica:
-        for _ in range(FAILURES):
-            assert replica.fault == ""
-            assert "All connection attempts failed" in str(await failure(replica, request("a")))
-        assert "cannot be reached" in replica.fault
-        assert str(await failure(replica, request("a"))).startswith("model 'tiny' is unavailable: ")
-        clock.now += PAUSE
-        assert replica.fault == ""
-        assert "All connection attempts failed" in str(await failure(replica, request("a")))
-        assert replica.fault != "", "one probe that fails is enough"
-
-
-async def test_a_server_that_is_back_is_used_again(upstream: Upstream) -> None:
-    clock = Clock()
-    async with opened(upstream.url, clock) as replica:
-        for _ in range(FAILURES):
-            await failure(replica, request("vanish"))
-        clock.now += PAUSE
-        probe = asyncio.create_task(replica.generate(request("hello")))
-        await asyncio.sleep(0)
-        assert replica.fault != "", "the others wait for what becomes of the probe"
-        await rest_of(await probe)
-        assert replica.fault == ""
-        for _ in range(FAILURES - 1):
-            await failure(replica, request("vanish"))
-        await failure(replica, request("refused: 400"))
-        await failure(replica, request("vanish"))
-        assert replica.fault == "", "only failures in a row count"
-
-
 async def test_closing_the_replica_answers_what_it_holds(upstream: Upstream) -> None:
     async with opened(upstream.url, generation__max_sequences="1") as replica:
         first = await replica.generate(request("one two"))
@@ -417,8 +373,3 @@ async def test_requests_that_end_in_every_way_leave_nothing_behind(upstream: Ups
             assert outcome is None or isinstance(outcome, asyncio.CancelledError | BatchyardError)
         await settled(replica)
         await upstream.until(lambda state: not state["running"])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -13,7 +13,7 @@ from service.generating import GenerateRequest, GenerationTiming
 from service.pipelines.pipeline import Doors, Pipeline
 from service.pipelines.policies import Policy
 from service.settings import PipelineSettings
-from service.types import InferRequest, InferResponse
+from service.types import DIRECT, NO_PREDICTION, InferRequest, InferResponse, Prediction, Routed
 
 CARDS = Policy(name="cards", intents=["lost_card", "new_card"], text="Cards are free.")
 PINS = Policy(name="pins", intents=["pin"], text="PINs are in the app.")
@@ -25,6 +25,7 @@ class Answer:
 
     model, version, engine = "writer", "7", "echo"
     metadata: Mapping[str, str] = MappingProxyType({})
+    routed: Routed = DIRECT
 
     def __init__(self) -> None:
         self.timing = GenerationTiming(queue=0.5, first_token=2.0, per_token=0.1)
@@ -79,11 +80,14 @@ class TwoDoors:
     def fault_of(self, name: str) -> str:
         return self.fault if name == "writer" else "unknown model"
 
+    def predict_of(self, name: str, cost: int, deadline: float) -> Prediction:
+        return Prediction(1.0, 2.0, 3.0 * cost) if name == "writer" else NO_PREDICTION
+
     def pipeline(self, **changes: object) -> Pipeline:
         """A pipeline over these doors. `changes`: of its settings."""
         written = {"model": "writer", "classifier": "topic", "system": "Be brief.\n", "policies": Path("p.toml")}
         settings = PipelineSettings.model_validate(written | changes)
-        doors = Doors(self.infer, self.generate, self.fault_of, lambda: self.now)
+        doors = Doors(self.infer, self.generate, self.fault_of, lambda: self.now, self.predict_of)
         return Pipeline("help-desk", settings, POLICIES, doors)
 
     @property

@@ -11,7 +11,7 @@ from service.errors import DeadlineExceededError, InvalidRequestError, ModelUnav
 from service.generating import GenerateRequest, GenerationTiming
 from service.pipelines.pipeline import compose
 from service.routing.replica import Replica
-from service.types import InferRequest, Job
+from service.types import InferRequest, Job, Prediction
 from tests.service.pipelines.doors import CARDS, TwoDoors, asking, user
 
 
@@ -45,7 +45,7 @@ async def test_the_answer_is_passed_on_under_the_name_of_the_pipeline(doors: Two
     generation.close()
     assert doors.answer.closed
     replica: Replica = pipeline
-    assert (replica.name, replica.predict(1).seconds) == ("help-desk:1", 0.0)
+    assert (replica.name, replica.predict(7)) == ("help-desk:1", Prediction(1.0, 2.0, 21.0))
 
 
 async def test_the_first_token_is_timed_from_before_the_classification(doors: TwoDoors) -> None:

@@ -1,0 +1,66 @@
+"""Tickets of low urgency: they run where nothing else waits, in small batches, and are urgent once they are old."""
+
+from dataclasses import dataclass, field
+
+from service.batching.compose import Composer, Composition
+from service.batching.cost import CostModel
+from service.batching.levels import PATIENCE
+from service.batching.ticket import Ticket
+from service.batching.waitlist import Waitlist
+
+AGE = 5.0
+"""Seconds after which a ticket counts as urgent: as long as a priority level takes to age."""
+SMALL = 0.02
+"""Seconds that a batch of them may take if it can be cut so small: an urgent ticket that just missed an instance waits
+no longer than that."""
+_SMALLEST = 1 / 64
+"""The least share of a full batch: below it nothing is left to cut."""
+
+
+@dataclass(slots=True)
+class Bulk:
+    """Those that wait, by the time from which they are urgent, and the instances that run some."""
+
+    waiting: Waitlist = field(default_factory=Waitlist)
+    running: set[int] = field(default_factory=set)
+
+    def add(self, ticket: Ticket, p95: float) -> None:
+        """It is urgent once it is old, or when it has no more time left than its request is predicted to take."""
+        ticket.due = min(ticket.arrival + AGE, ticket.deadline - p95)
+        self.waiting.add(ticket)
+
+    def ripe(self, now: float) -> list[Ticket]:
+        """Takes out those that are urgent now: all whose deadline wants it, and one that is only old.
+
+        One a batch: all windows of a long text are old at once, and would else be one long batch before all others.
+        """
+        ripe: list[Ticket] = []
+        old = 0
+        for ticket in self.waiting.tickets:
+            if ticket.due > now:
+                break
+            old += ticket.due >= ticket.arrival + AGE
+            if old <= 1 or ticket.due < ticket.arrival + AGE:
+                ripe.append(ticket)
+        self.waiting.remove(ripe)
+        for ticket in ripe:
+            ticket.due = min(ticket.deadline, now + PATIENCE)
+        return ripe
+
+    def next(self) -> float | None:
+        """When the first of them becomes urgent; None where none waits."""
+        return self.waiting.tickets[0].due if self.waiting.tickets else None
+
+    @staticmethod
+    def most(instances: int) -> int:
+        """Instances that may run them at once: one is left to what is urgent, where there are several."""
+        return max(1, instances - 1)
+
+    def compose(self, composer: Composer, cost: CostModel, now: float) -> Composition:
+        """A small batch of them."""
+        share = 1.0
+        small = composer
+        while share > _SMALLEST and cost.best(small.shapes())[1] > SMALL:
+            share /= 2
+            small = composer.limited(share)
+        return small.compose(self.waiting.tickets, cost, now)

@@ -1,0 +1,136 @@
+"""uvicorn's server, made to stop without losing a request that a caller has sent."""
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from service.listener import take_no_more
+from service.stopping import Stopping
+
+LOGGER = logging.getLogger("batchyard.server")
+
+_CLOSE = (b"connection", b"close")
+_STEP = 0.02
+"""Seconds between looks at what is left to do."""
+_SETTLE = 0.1
+"""Seconds in which the event loop accepts what waits in the listening socket: some turns of a busy one."""
+_QUIET = 0.5
+"""Seconds without any request after which connections that stay open are taken for idle. What is on its way over the
+network, or written by a caller that just got an answer, is there by then."""
+_LAST_WORDS = 1.0
+"""Seconds in which requests that ran out of time are told so."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopTimes:
+    """Seconds. `drain`: from SIGTERM until no more connections are taken; `grace`: from then, for work in hand."""
+
+    drain: float
+    grace: float
+
+
+class DrainingServer(uvicorn.Server):
+    """Stops in phases, each of which loses nothing:
+
+    1. SIGTERM: `stopping` is set, so that load balancers look elsewhere. All is answered as before, but each answer
+       says `connection: close`, so that callers move on.
+    2. After the drain period, or a second SIGTERM, or SIGINT: no more connections.
+    3. What was accepted is answered. At the end of the grace period the rest is told that the time is over.
+    4. Idle connections are closed, then the app shuts down. A second SIGINT leaves at once.
+
+    Only public names of uvicorn are used; its own shutdown closes idle connections first, and what is on its way on
+    them is lost. `ready` is called once the app has started and the socket accepts connections.
+    """
+
+    def __init__(self, config: uvicorn.Config, times: StopTimes, stopping: Stopping, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._times = times
+        self._stopping = stopping
+        self._ready = ready
+        self._drained_at = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Opens the app and the sockets."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What a signal does. Logging is left to the event loop: a signal may come in the middle of another line."""
+        if not self.started:
+            self.should_exit = True
+            return
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = self.should_exit or self._stopping.begun or sig == signal.SIGINT
+        self._stopping.begun = True
+        self._say_close()
+
+    def _say_close(self) -> None:
+        """Every answer from now on, those of requests in hand too, tells its caller to use another connection."""
+        for headers in (self.config.encoded_headers, self.server_state.default_headers):
+            if _CLOSE not in headers:
+                headers.append(_CLOSE)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Is it time to close the listener? Asked ten times a second."""
+        over = await super().on_tick(counter)
+        if self._stopping.begun and not self._drained_at:
+            self._drained_at = time.monotonic() + self._times.drain
+            LOGGER.info("told to stop: not ready any more, connections are taken for %g s yet", self._times.drain)
+        if self._stopping.begun:
+            self._say_close()
+        return over or bool(self._drained_at and time.monotonic() >= self._drained_at)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Phases 2 to 4."""
+        self._stopping.begun = True
+        self._say_close()
+        await self._stop_accepting(sockets or [])
+        await self._answer_what_is_in_hand(time.monotonic() + self._times.grace)
+        await self._end_the_rest()
+        if not self.force_exit:
+            LOGGER.info("all connections are closed: the models shut down")
+            await self.lifespan.shutdown()
+        LOGGER.info("stopped")
+
+    async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
+        for listener in sockets:
+            take_no_more(listener)
+        await asyncio.sleep(_SETTLE)
+        for server in self.servers:
+            server.close()
+        for listener in sockets:
+            listener.close()
+        work = len(self.server_state.tasks)
+        LOGGER.info("no more connections: %d requests in hand get at most %g s", work, self._times.grace)
+
+    async def _answer_what_is_in_hand(self, end: float) -> None:
+        busy_at = time.monotonic()
+        while self.server_state.connections and not self.force_exit and (now := time.monotonic()) < end:
+            if self.server_state.tasks:
+                busy_at = now
+            elif now >= busy_at + _QUIET:
+                return
+            await asyncio.sleep(_STEP)
+
+    async def _end_the_rest(self) -> None:
+        late = list(self.server_state.tasks)
+        if late:
+            LOGGER.warning("the grace period is over: %d requests are told so", len(late))
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=_LAST_WORDS)
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for _ in range(round(_LAST_WORDS / _STEP)):
+            if self.force_exit or not self.server_state.connections:
+                return
+            await asyncio.sleep(_STEP)

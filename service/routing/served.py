@@ -1,0 +1,25 @@
+"""One open version of a model, and what routing remembers of it."""
+
+from dataclasses import dataclass, field
+
+from service.intake import Intake
+from service.routing.breaker import Breaker
+from service.routing.replica import Replica
+
+
+@dataclass(slots=True)
+class Served:
+    """One version of a model, open. `pressed_until`: it refused somebody lately; until then, ask its prediction first.
+
+    `quality`: what the model promises, 1.0 is as good as the original.
+    """
+
+    intake: Intake
+    replica: Replica
+    breaker: Breaker = field(default_factory=Breaker)
+    quality: float = 1.0
+    pressed_until: float = 0.0
+
+    def fault(self, now: float) -> str:
+        """Why it cannot answer now; "" if it can."""
+        return self.replica.fault or self.breaker.fault(now)
