@@ -29,6 +29,7 @@ FACTORS = (0.5, 0.9, 1.5, 2.0, 3.0)
 _PEAK_CONNECTIONS = 64
 _PEAK_SECONDS = 10.0
 _TEXTS = 512
+"""Different messages; enough requests are made of them to go round."""
 _ALIKE = 1e-3
 """Largest difference between two answers to one text: engines of a route round differently."""
 
@@ -64,8 +65,10 @@ def main() -> None:
     texts = load_texts(_TEXTS)
     with server.running(("--models", arguments.models) if arguments.models else ()) as url:
         infer = f"{url}/v2/models/{arguments.model}/infer"
-        bodies = [_body(text) for text in texts]
-        right = [_vector(one) for one in closed_loop(url, [post(infer, body) for body in bodies], 1, 4.0)[:_TEXTS]]
+        size = arguments.texts
+        bodies = [_body(texts[start : start + size]) for start in range(0, len(texts) - size + 1, size)]
+        right = [_vector(one) for one in closed_loop(url, [post(infer, body) for body in bodies], 1, 6.0)]
+        right = right[: len(bodies)]
         peak = _peak(url, [post(infer, body) for body in bodies])
         console.print(f"peak: {peak:.0f}/s over {_PEAK_CONNECTIONS} connections, no deadline")
         requests = [post(infer, body, f"x-deadline-ms: {arguments.deadline_ms}\r\n") for body in bodies]
@@ -84,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="minilm", help="a model or route with an input `text` [minilm]")
     parser.add_argument("--models", default="", help="what the server loads, a,b [all]")
     parser.add_argument("--deadline-ms", type=int, default=100, help="of every request [100]")
+    parser.add_argument("--texts", type=int, default=1, help="messages in a request [1]")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load [20]")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals [1]")
     parser.add_argument("--factors", type=_numbers, default=FACTORS, help="of the peak, a,b [0.5,0.9,1.5,2,3]")
@@ -94,9 +98,9 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
-def _body(text: str) -> bytes:
+def _body(texts: Sequence[str]) -> bytes:
     outputs = [{"name": "embedding", "parameters": {"binary_data": True}}]
-    inputs = [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}]
+    inputs = [{"name": "text", "shape": [len(texts)], "datatype": "BYTES", "data": list(texts)}]
     return json.dumps({"inputs": inputs, "outputs": outputs}).encode()
 
 

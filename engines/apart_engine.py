@@ -33,6 +33,7 @@ class ApartEngine:
 
     def run(self, batch: Batch) -> Outputs:
         """See `Engine`; waits without Python's lock."""
+        self._process.check()
         _, outputs = self._process.ask(Run(batch.size), Ran, self._watchdog.allowed(elements(batch)), batch.inputs)
         return outputs
 

@@ -72,6 +72,11 @@ class ApartProcess:
             raise ExecutionError(f"the engine's process answered with {type(answer).__name__}")
         return answer, answered
 
+    def check(self) -> None:
+        """Raises `EngineLostError` where the process has ended by itself, or was killed, since it was last asked."""
+        if not self._closed and self._process.poll() is not None:
+            raise self._lost(idle=True)
+
     def tell(self, command: Add | Cancel) -> None:
         """Sends what is not answered; where the process is gone, the next question says so."""
         with suppress(OSError):
@@ -116,7 +121,7 @@ class ApartProcess:
         self._was_stuck = True
         self._process.kill()
 
-    def _lost(self) -> EngineLostError:
+    def _lost(self, *, idle: bool = False) -> EngineLostError:
         self.close()
         if self._was_stuck:
             remedy = "where a batch may take longer, raise batchyard.watchdog_ms"
@@ -124,7 +129,7 @@ class ApartProcess:
                 f"the engine's process made no progress for {self._patience:.3g} s and was ended; {remedy}"
             )
         ending = _ending(self._process.returncode)
-        return EngineLostError(f"the engine's process {ending}; its words, if any, are in the log above")
+        return EngineLostError(f"the engine's process {ending}; its words, if any, are in the log above", idle=idle)
 
 
 def _ending(code: int | None) -> str:

@@ -40,7 +40,14 @@ class InvalidOutputError(ExecutionError):
 
 
 class EngineLostError(ExecutionError):
-    """The process that ran the engine ended, or made no progress for too long and was ended; open the engine anew."""
+    """The process that ran the engine ended, or made no progress for too long and was ended; open the engine anew.
+
+    `idle`: it had ended before it was given this batch, which is not to blame then.
+    """
+
+    def __init__(self, message: str, *, idle: bool = False) -> None:
+        super().__init__(message)
+        self.idle = idle
 
 
 class EngineBusyError(ExecutionError):

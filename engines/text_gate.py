@@ -86,7 +86,8 @@ class TextGate:
             mine = tokens[start : start + len(window)]
             vectors[number] = scales[mine] @ rows[mine]
             start += len(window)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return cast(_Reals, vectors / np.maximum(norms, np.finfo(np.float64).tiny))
 
 
 def _herd(vectors: _Reals, masses: _Reals, lengths: NDArray[np.int64], share: float) -> list[int]:

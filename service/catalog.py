@@ -11,6 +11,10 @@ from service.routing.route import Route
 from service.routing.served import Served
 from service.types import NO_PREDICTION, ModelInfo, Prediction
 
+COMES_BACK = 1.0
+"""Seconds after which to ask a model again that cannot answer now, where nobody knows better: about what opening a
+lost engine anew takes."""
+
 
 @dataclass(slots=True)
 class Model:
@@ -26,7 +30,6 @@ class Model:
         if len(self.versions) == 1:
             return next(iter(self.versions))
         return max(self.versions, key=int, default="")
-
 
 @dataclass(slots=True)
 class Catalog:
@@ -50,7 +53,7 @@ class Catalog:
         fault = served.fault(now)
         if fault:
             text = f"model {name!r} is unavailable: {fault}"
-            raise ModelUnavailableError(text, served.breaker.retry_after(now))
+            raise ModelUnavailableError(text, served.breaker.retry_after(now) or COMES_BACK)
 
     def newest(self, name: str) -> Served | None:
         """The newest open version of a model; None where none is open."""

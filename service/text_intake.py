@@ -19,7 +19,7 @@ from service.windows import WeightedMean, Windows, open_windows
 
 _INLINE_BYTES = 4096
 """Longer texts are tokenised on a thread, so that the event loop never waits for them."""
-_BYTES_PER_TOKEN, _SPECIAL = 4, 2
+_BYTES_PER_TOKEN, _SPECIAL = 3, 2
 """Of English text; a guess for `estimate`, which must cost nothing."""
 _IDS, _MASK, _TEXT = "input_ids", "attention_mask", "text"
 

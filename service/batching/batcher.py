@@ -17,7 +17,7 @@ from service.batching.waitlist import Waitlist
 from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
 from service.types import Prediction
 
-PROBE = 1.0
+PROBE = 0.1
 """Seconds after the last batch from which an idle model lets one request try a deadline that it is not thought to make:
 a machine that was slow for a while would else never be measured again."""
 _CROWD = 3.0
@@ -93,7 +93,7 @@ class Batcher:
         outlook = self._outlook(tickets, now)
         predicted = self.calibration.predict(outlook, now)
         left = tickets[0].deadline - now
-        if predicted.p95 > left:
+        if predicted.p95 > left and not self._costs_nobody(predicted, left):
             if not self._may_probe(now):
                 raise _hopeless(predicted, left)
             for ticket in tickets:
@@ -134,6 +134,10 @@ class Batcher:
     def _ahead(self, due: float) -> int:
         ahead = self._urgent.cost_before(due)
         return ahead + len(self._suspects) * self.forecast.full()[0] if self._suspects.tickets else ahead
+
+    def _costs_nobody(self, predicted: Prediction, left: float) -> bool:
+        """Would an engine stand idle instead, though the answer is more likely to be in time than not?"""
+        return predicted.seconds <= left and self.forecast.free and not len(self)
 
     def _may_probe(self, now: float) -> bool:
         if len(self) or not self.forecast.idle or now < self._measured + PROBE:

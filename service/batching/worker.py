@@ -76,8 +76,9 @@ class Worker:
         start = self.clock()
         try:
             parts = self._outputs(batch)
-        except EngineLostError:
-            _suspect(batch.tickets)
+        except EngineLostError as error:
+            if not error.idle:
+                _suspect(batch.tickets)
             raise
         except EngineError as error:
             self._failed(batch, batch.tickets, error, executed, alone)

@@ -20,10 +20,14 @@ Reason = Callable[[str], str]
 
 
 class Choice(NamedTuple):
-    """Whom to ask, best first, at least one. `later`: those that nobody needed to look at yet, see `in_time`."""
+    """Whom to ask, best first, at least one. `later`: those that nobody needed to look at yet, see `in_time`.
+
+    `spare`: those that are asked only where another fails.
+    """
 
     options: list[Option]
     later: list[Option]
+    spare: list[Option]
 
 
 def choose(
@@ -39,11 +43,11 @@ def choose(
         options = _of(errand, options, names)
     options = _good_enough(errand, options)
     errand.steps_down = not errand.hints.variant and not all(route.variant(name).step_down for name in names)
-    options = _healthy(errand, options, names, reason, now)
+    options, spare = _turn(errand, _healthy(errand, options, names, reason, now))
     first = _first(errand, options, now)
     if first is not None:
-        return Choice([first], [option for option in options if option is not first])
-    return Choice(in_time(errand, options, now), [])
+        return Choice([first], [option for option in options if option is not first], spare)
+    return Choice(in_time(errand, options, now), [], spare)
 
 
 def fits(prediction: Prediction, left: float) -> bool:
@@ -131,6 +135,23 @@ def _healthy(
     text = "; ".join(f"{name}: {reasons[name]}" for name in names) or f"{errand.rule} leaves none"
     least = min((option.served.breaker.retry_after(now) for option in options), default=0.0)
     raise ModelUnavailableError(f"route {errand.route.name!r} has no variant that is ready: {text}", least)
+
+
+def _turn(errand: Errand, options: list[Option]) -> tuple[list[Option], list[Option]]:
+    """Whose turn it is, and who is only there for when that one fails.
+
+    A policy that looks at no prediction has one variant answer at a time: the others, on the same cores, would not
+    take its load but double it. Those to step down to may always be asked.
+    """
+    main = [option for option in options if not option.variant.step_down]
+    if errand.route.policy not in BLIND or len(main) < 2:
+        return options, []
+    first, *spare = errand.route.policy(main, _draw(errand))
+    if errand.hints.explain:
+        for option in spare:
+            _predict(errand, option)
+    errand.saw_all(spare, "asked only where another fails")
+    return [first, *(option for option in options if option.variant.step_down)], spare
 
 
 def _first(errand: Errand, options: Sequence[Option], now: float) -> Option | None:

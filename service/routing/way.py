@@ -50,7 +50,7 @@ class Way:
         clock: Callable[[], float],
     ) -> None:
         self._errand = errand
-        self._options, self._later = choice
+        self._options, self._later, self._spare = choice
         self._state = state
         self._newest = newest
         self._counters = counters
@@ -106,8 +106,9 @@ class Way:
         if errand.sent_once or errand.hedged or (isinstance(error, EngineFailedError) and not error.retryable):
             raise error
         now = self._clock()
-        self._options = [option for option in (*self._options, *self._later) if self._can_take(option, now)]
-        self._later = []
+        others = sorted([*self._options, *self._spare, *self._later], key=lambda option: option.variant.step_down)
+        self._options = [option for option in others if self._can_take(option, now)]
+        self._later, self._spare = [], []
         if not self._options:
             raise error
         if not self._state.budget.withdraw(now):
@@ -132,12 +133,12 @@ class Way:
     async def infer(self, request: InferRequest, option: Option, others: list[Option]) -> tuple[Option, InferResponse]:
         """Asks a variant, and a second one where the route hedges and the first is slow."""
         slow = self._state.times.slow
-        if not self._errand.route.hedge or self._errand.sent_once or not others or slow == float("inf"):
+        if not self._errand.route.hedge or self._errand.sent_once or slow == float("inf"):
             return option, await self._infer_by(option, request)
         partner: list[Option] = []
 
         def second() -> Work[InferResponse] | None:
-            partner.extend(self._partner(option, others))
+            partner.extend(self._partner(option, others) or self._partner(option, self._spare))
             return self._infer_by(partner[0], request) if partner else None
 
         response, won = await hedged(self._infer_by(option, request), slow, second)

@@ -6,12 +6,17 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from tests.chaos.ledger import Outcome
 from tests.chaos.questions import APART, PLAIN
 from tests.chaos.repository import BROKEN
 from tests.chaos.scene import Scene
 
+_COMES_LATER = 0.5
+"""Seconds after which a row at fault that was refused, since nothing could run it, is sent again."""
 _COMES_BACK = 30.0
 """Seconds in which a process that ended must be there again."""
+_REFUSABLE = ("right", "refused")
+"""Of good requests where every process of a model may be gone for a moment."""
 _SINGLE = ("fail_on_value", "wrong_rows_on_value", "crash_on_value", "memory_on_value")
 """Faults of a row that its engine survives."""
 
@@ -29,7 +34,7 @@ async def kill_workers(scene: Scene) -> None:
 
 async def kill_all_workers(scene: Scene) -> None:
     """SIGKILL to all engine processes at once: callers may be refused until one serves again, and told when that is."""
-    scene.expects = ("right", "refused")
+    scene.expects = _REFUSABLE
     for _ in range(scene.count):
         owed = await scene.server.owed_restarts()
         await scene.some_time(0.3)
@@ -46,11 +51,13 @@ async def hang_workers(scene: Scene) -> None:
         await scene.some_time(0.3)
         chosen: list[int] = []
         if number % 2:
+            scene.expects = _REFUSABLE
             await scene.callers.ask(scene.questions.bad(APART, "hang_on_value"))
         else:
             chosen = [scene.chance.choice(_engines(scene))]
             _signal(chosen, signal.SIGSTOP)
         await _replaced(scene, chosen, owed)
+        scene.expects = ("right",)
         scene.step()
 
 
@@ -80,10 +87,12 @@ def poison(faults: Sequence[str], models: Sequence[str], pause: float) -> Callab
 
     async def plant(scene: Scene) -> None:
         async def one() -> None:
-            question = scene.questions.bad(scene.chance.choice(models), scene.chance.choice(faults))
+            expects = {"clean error", *scene.expects} - {"right"}
+            question = scene.questions.bad(scene.chance.choice(models), scene.chance.choice(faults), expects)
             again = scene.chance.random() < 1 / 4
             for _ in range(2 if again else 1):
-                await scene.callers.ask(question)
+                while (await scene.callers.ask(question)).outcome is Outcome.REFUSED:
+                    await asyncio.sleep(_COMES_LATER)
 
         await scene.plant(pause, one)
 
@@ -92,7 +101,14 @@ def poison(faults: Sequence[str], models: Sequence[str], pause: float) -> Callab
 
 poison_rows = poison(_SINGLE, (APART, PLAIN), 0.03)
 nan_rows = poison(("nan_on_value",), (APART, PLAIN), 0.03)
-exit_rows = poison(("exit_on_value",), (APART,), 1.0)
+_exit_rows = poison(("exit_on_value",), (APART,), 1.0)
+
+
+async def exit_rows(scene: Scene) -> None:
+    """Rows that end the process they run in. While none is left of a model's, callers are refused, and told when to
+    come back."""
+    scene.expects = _REFUSABLE
+    await _exit_rows(scene)
 
 
 async def reload_models(scene: Scene) -> None:

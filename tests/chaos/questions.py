@@ -82,11 +82,11 @@ class Questions:
         ask = _binary if self.chance.random() < 1 / 4 else _json
         return ask(model, rows, lambda given: bool(np.array_equal(given, rows)), expects, headers)
 
-    def bad(self, model: str, fault: str) -> Question:
-        """A request with one row that is at fault; nothing but an error is right."""
+    def bad(self, model: str, fault: str, expects: Collection[str] = ("clean error",)) -> Question:
+        """A request with one row that is at fault; no answer to it is right."""
         rows = self.rows(self.chance.randint(1, _MOST_ROWS))
         rows[self.chance.randrange(len(rows)), 0] = FAULTS[fault]
-        return _json(model, rows, lambda _: False, ("clean error",), NO_HEADERS)
+        return _json(model, rows, lambda _: False, expects, NO_HEADERS)
 
     def wide(self, model: str, columns: int) -> Question:
         """A request with one row of so many numbers."""

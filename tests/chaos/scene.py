@@ -16,6 +16,9 @@ _CALLERS = {APART: 6, PLAIN: 4, STEADY: 1, TEXT: 2}
 _PAUSE = 0.015
 """Seconds between two requests of one of them, on average: load enough to meet every fault, room for others to run."""
 _SETTLES = 30.0
+_TICK = 0.05
+STANDSTILL = 5.0
+"""Seconds by which no timer of the driver is late, however busy the machine: a virtual machine that is paused."""
 _BASE_SECONDS = 60.0
 """Seconds that a row may take, besides those of its faults."""
 
@@ -36,7 +39,7 @@ class Scene:
     """What the faults of a row have at hand. `chance`: the row's own, from the seed. `count`: faults to plant.
 
     `expects`: outcomes of good requests. `problems`: what went wrong besides the requests. `notes`: what was seen and
-    is no fault.
+    is no fault. `standstill`: the longest time that the driver itself did not run, in seconds.
     """
 
     server: Server
@@ -48,6 +51,7 @@ class Scene:
     expects: Collection[str] = ("right",)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    standstill: float = 0.0
 
     async def some_time(self, most: float) -> None:
         """Waits for a random time."""
@@ -70,13 +74,19 @@ Faults = Callable[[Scene], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a row. `differences`: between the server's counters and the ledger."""
+    """What came of a row. `differences`: between the server's counters and the ledger. `standstill`: see `Scene`."""
 
     name: str
     ledger: Ledger
     differences: Sequence[str]
     problems: Sequence[str]
     notes: Sequence[str]
+    standstill: float = 0.0
+
+    @property
+    def void(self) -> bool:
+        """The machine was paused, so that deadlines passed with nobody to keep them: says nothing of the server."""
+        return self.standstill > STANDSTILL
 
     @property
     def passed(self) -> bool:
@@ -109,15 +119,37 @@ def under_load(faults: Faults) -> Play:
     async def play(row: Row, stage: Stage, count: int) -> Result:
         scene = scene_of(row, stage, stage.server, count)
         before = await _settled(scene)
-        async with background(scene, stage.models):
+        async with background(scene, stage.models), awake(scene):
             await _planted(faults, scene, _BASE_SECONDS + row.seconds * count)
         await scene.callers.leave()
         counted = (await _settled(scene)).count
         counted.subtract(before.count)
         ledger = scene.callers.ledger
-        return Result(row.name, ledger, [*disagreements(ledger, counted)], scene.problems, scene.notes)
+        differences = [*disagreements(ledger, counted)]
+        return Result(row.name, ledger, differences, scene.problems, scene.notes, scene.standstill)
 
     return play
+
+
+@asynccontextmanager
+async def awake(scene: Scene) -> AsyncIterator[None]:
+    """Measures how long this process itself stood still; where it did for long, the whole machine did."""
+    clock = asyncio.get_running_loop().time
+    longest = 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            start = clock()
+            await asyncio.sleep(_TICK)
+            longest = max(longest, clock() - start - _TICK)
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticking.cancel()
+        scene.standstill = max(scene.standstill, longest)
 
 
 async def _settled(scene: Scene) -> Numbers:

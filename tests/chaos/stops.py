@@ -6,7 +6,7 @@ from collections import Counter
 from tests.chaos.callers import Callers
 from tests.chaos.ledger import Count, disagreements
 from tests.chaos.questions import APART, PLAIN
-from tests.chaos.scene import Result, Row, Scene, Stage, background, scene_of
+from tests.chaos.scene import Result, Row, Scene, Stage, awake, background, scene_of
 from tests.chaos.server import DRAIN, Server, start
 
 MODELS = (APART, PLAIN)
@@ -32,11 +32,12 @@ async def stop_servers(row: Row, stage: Stage, count: int) -> Result:
             server.kill()
         stage.step()
     ledger = scene.callers.ledger
-    return Result(row.name, ledger, [*disagreements(ledger, counted)], scene.problems, scene.notes)
+    differences = [*disagreements(ledger, counted)]
+    return Result(row.name, ledger, differences, scene.problems, scene.notes, scene.standstill)
 
 
 async def _stop(scene: Scene, server: Server) -> Count:
-    async with background(scene, MODELS):
+    async with background(scene, MODELS), awake(scene):
         await asyncio.sleep(_AT_LEAST)
         await scene.some_time(_AT_MOST - _AT_LEAST)
         scene.callers.stopping = True

@@ -1,4 +1,4 @@
-"""A small chaos run: every row, a tenth of its faults, within two minutes. `make chaos` plays them all."""
+"""A small chaos run: every row, a twelfth of its faults, within two minutes. `make chaos` plays them all."""
 
 import secrets
 
@@ -13,7 +13,7 @@ SCALE = 0.08
 NEVER = (Outcome.WRONG, Outcome.HANG, Outcome.TWICE)
 
 
-async def test_a_tenth_of_the_chaos(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_twelfth_of_the_chaos(capsys: pytest.CaptureFixture[str]) -> None:
     seed = secrets.randbelow(2**31)
     with capsys.disabled():
         console = Console(width=140)

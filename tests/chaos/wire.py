@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
     def expect(self, request_id: str) -> "asyncio.Future[Answer]":
         """The answer to the request that is about to be written."""
         self._request_id, self._waiting = request_id, asyncio.get_running_loop().create_future()
+        self._waiting.add_done_callback(_is_known)
         self._asked.add(request_id)
         self.begun.clear()
         return self._waiting
@@ -117,9 +118,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self.begun.set()
-        if self._waiting is not None and not self._waiting.done():
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
             got = f"{len(self._data)} bytes of the answer came" if self._data else "no byte of the answer came"
-            self._waiting.set_exception(Closed(f"the connection closed ({error or 'no error'}), {got}"))
+            waiting.set_exception(Closed(f"the connection closed ({error or 'no error'}), {got}"))
 
     def close(self) -> None:
         """Hangs up."""
@@ -130,6 +132,12 @@ class Connection(asyncio.Protocol):
         """Hangs up at once, by a reset."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _is_known(waiting: "asyncio.Future[Answer]") -> None:
+    """An error that comes when its caller has given up is no news to anybody."""
+    if not waiting.cancelled():
+        waiting.exception()
 
 
 async def connect(host: str, port: int, stray: Stray) -> Connection:

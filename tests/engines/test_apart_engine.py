@@ -195,6 +195,15 @@ def test_a_process_that_is_killed_while_it_runs_is_lost_with_its_signal(start: O
     assert _is_gone(engine.process_id)
 
 
+def test_a_process_that_is_killed_while_it_is_idle_does_not_blame_the_next_batch(start: Open) -> None:
+    engine = start()
+    os.kill(engine.process_id, signal.SIGKILL)
+    os.waitid(os.P_PID, engine.process_id, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(EngineLostError, match=r"by signal 9 \(Killed\)") as lost:
+        engine.run(rows(1))
+    assert lost.value.idle
+
+
 def test_a_process_that_stops_before_it_reads_a_large_batch_is_ended(start: Open) -> None:
     engine = start(watchdog_ms="300")
     os.kill(engine.process_id, signal.SIGSTOP)

@@ -141,8 +141,18 @@ def test_an_idle_model_lets_one_request_try_what_it_is_not_thought_to_make(submi
     assert list(taken.tickets) == [probe]
     batcher.finished(0, taken, 0.05, 5.05)
     with pytest.raises(DeadlineHopelessError):
-        submit(batcher, [64], now=6.0, deadline=6.012)
-    submit(batcher, [64], now=6.06, deadline=6.072)
+        submit(batcher, [64], now=5.1, deadline=5.112)
+    submit(batcher, [64], now=5.06 + PROBE, deadline=5.072 + PROBE)
+
+
+def test_no_engine_stands_idle_for_want_of_certainty(submit: Submit) -> None:
+    batcher = make()
+    submit(batcher, [64])
+    take(batcher, 0.0)
+    likely = 1.2 * (seconds(64) + OVERHEAD)
+    submit(batcher, [64], now=0.01, deadline=0.01 + likely)
+    with pytest.raises(DeadlineHopelessError):
+        submit(batcher, [64], now=0.01, deadline=0.01 + likely)
 
 
 def test_an_urgent_ticket_is_not_refused_for_those_behind_it(submit: Submit) -> None:

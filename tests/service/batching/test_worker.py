@@ -150,3 +150,18 @@ def test_what_loses_the_engine_alone_is_guilty_in_the_end() -> None:
     ((_, error),) = executed.results
     assert isinstance(error, EngineFailedError)
     assert not error.retryable
+
+
+def test_an_engine_that_was_lost_before_it_got_the_batch_blames_nobody() -> None:
+    class Gone(Faulty):
+        def run(self, batch: Batch) -> Outputs:
+            raise EngineLostError("killed", idle=True)
+
+    one = ticket(1.0)
+    for _ in range(LONE_LOSSES + 1):
+        assert execute_one(one, Gone()).unanswered == [one]
+    assert not one.suspect
+
+
+def execute_one(one: Ticket, engine: Faulty) -> Executed:
+    return Worker(engine, OutputCheck(SIGNATURE), COMPOSER, lambda: 0.0).execute(COMPOSER.arrange([one]))

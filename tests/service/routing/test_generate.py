@@ -24,7 +24,7 @@ from service.generating import GenerateRequest, Generation
 from service.generation.remote import RemoteReplica
 from service.intake import TensorIntake
 from service.routing.breaker import FAILURES, FIRST_PAUSE
-from service.routing.policies import Variant, ordered
+from service.routing.policies import Variant, fastest, ordered
 from service.routing.route import Route
 from service.routing.served import Served
 from service.telemetry.metrics import Metrics
@@ -64,7 +64,7 @@ async def test_it_says_how_it_was_routed() -> None:
     "error", [EngineFailedError("broken"), ModelUnavailableError("away"), QueueFullError("full", 1)]
 )
 async def test_what_has_not_begun_is_tried_elsewhere(error: BatchyardError) -> None:
-    setting = Setting("a", "b")
+    setting = Setting("a", "b", policy=fastest)
     setting["a"].errors = [error]
     generation = await setting.gateway.generate(setting.generation())
     assert (generation.model, generation.routed.tries) == ("b", (f"a:1: {error}",))

@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import EngineFailedError, QueueFullError
 from service.routing.hedge import AnswerTimes, hedged
-from service.routing.policies import Variant
+from service.routing.policies import Variant, fastest
 from service.types import Hints, InferResponse, Prediction
 from tests.service.routing.doubles import Setting, until
 
@@ -101,7 +101,7 @@ async def test_nobody_else_is_asked(why: str) -> None:
 
 
 async def test_a_refusal_of_the_hedged_goes_on_to_the_next() -> None:
-    setting = await ready(Setting("a", "b", "c", hedge=True))
+    setting = await ready(Setting("a", "b", "c", policy=fastest, hedge=True))
     setting["b"].errors = [QueueFullError("full", 1.0)]
     setting["a"].errors = [QueueFullError("full", 1.0)]
     asking = asyncio.create_task(setting.infer())

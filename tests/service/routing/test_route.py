@@ -17,7 +17,7 @@ from service.errors import (
 )
 from service.routing.breaker import FAILURES, FIRST_PAUSE
 from service.routing.budget import FLOOR, SECONDS
-from service.routing.policies import Variant, fastest, weighted
+from service.routing.policies import Policy, Variant, fastest, ordered, weighted
 from service.routing.rules import Rule
 from service.types import Candidate, Hints, Prediction
 from tests.service.routing.doubles import Setting, until
@@ -114,7 +114,7 @@ async def test_who_is_not_well_is_not_asked() -> None:
 
 
 async def test_who_would_be_too_late_is_not_asked() -> None:
-    setting = Setting("large", "small")
+    setting = Setting("large", "small", policy=fastest)
     setting["large"].prediction, setting["small"].prediction = SLOW, Prediction(0.1, 0.2, 0.3)
     assert (await setting.infer(within=0.5)).model == "small"
     error = await setting.fail(DeadlineHopelessError, within=0.1)
@@ -124,7 +124,7 @@ async def test_who_would_be_too_late_is_not_asked() -> None:
 
 
 async def test_an_idle_replica_has_the_last_word_on_deadlines() -> None:
-    setting = Setting("large", "small")
+    setting = Setting("large", "small", policy=fastest)
     setting["large"].prediction = Prediction(0.0, 0.5, 0.6)
     setting["small"].prediction = SLOW
     assert (await setting.infer(within=0.1)).model == "large"
@@ -166,7 +166,7 @@ async def test_a_route_of_cheap_variants_only_does_not_step_down() -> None:
 
 
 async def test_refusals_go_on_to_the_next_and_cost_nothing() -> None:
-    setting = Setting("a", "b", "c", retry_budget=0.0)
+    setting = Setting("a", "b", "c", policy=fastest, retry_budget=0.0)
     setting["a"].errors, setting["b"].errors = [QueueFullError("full", 1.0)], [QueueFullError("full", 0.5)]
     response = await setting.infer()
     assert (response.model, response.routed.tries) == ("c", ("a:1: full", "b:1: full"))
@@ -281,7 +281,7 @@ async def test_none_is_well_says_when_one_is_tried_again() -> None:
 
 
 async def test_candidates_are_told_to_who_asks() -> None:
-    setting = Setting("a", "b", "c", "d", Variant("e", quality=0.1), CHEAP)
+    setting = Setting("a", "b", "c", "d", Variant("e", quality=0.1), CHEAP, policy=fastest)
     setting["a"].errors = [BROKEN]
     setting["b"].prediction = SLOW
     setting["c"].fault = "it is being unloaded"
@@ -392,7 +392,7 @@ async def test_who_names_a_priority_is_judged_by_the_replica_which_knows_its_pla
 
 
 async def test_the_others_are_looked_at_only_where_the_first_is_not_enough() -> None:
-    setting = Setting("a", "b", "c")
+    setting = Setting("a", Variant("b", step_down=True), Variant("c", step_down=True))
     await setting.infer(within=0.5)
     assert [double.costs for double in setting.doubles.values()] == [[1], [], []]
     setting["a"].errors = [QueueFullError("full", 2.0)]
@@ -406,9 +406,15 @@ async def test_the_others_are_looked_at_only_where_the_first_is_not_enough() -> 
     assert (await setting.fail(QueueFullError, within=0.5)).retry_after == 2.0
 
 
-async def test_weighted_goes_on_to_the_others_too() -> None:
-    setting = Setting("a", "b", CHEAP, policy=weighted)
+@pytest.mark.parametrize("policy", [ordered, weighted])
+async def test_what_is_busy_keeps_its_load(policy: Policy) -> None:
+    """On the same cores another model could not take it; it would only make both late."""
+    setting = Setting(Variant("a", weight=1e9), Variant("b", weight=1e-9), CHEAP, policy=policy)
     setting["a"].errors = [QueueFullError("full", 1.0)]
-    answered = [(await setting.infer()).model for _ in range(50)]
-    assert answered == ["b"] * 50
-    assert 0 < len(setting["a"].asked) < 50
+    assert (await setting.infer()).routed.step_down == "small:1"
+    setting["a"].prediction = SLOW
+    assert (await setting.infer(within=0.5)).routed.step_down == "small:1"
+    assert (await setting.fail(DeadlineHopelessError, within=0.5, hints=Hints(min_quality=0.95))).retry_after > 0
+    assert setting.counts == [1, 0, 2]
+    setting["a"].prediction, setting["a"].errors = Prediction(), [BROKEN]
+    assert (await setting.infer()).model == "b", "a failure is what the others are for"
