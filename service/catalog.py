@@ -31,6 +31,7 @@ class Model:
             return next(iter(self.versions))
         return max(self.versions, key=int, default="")
 
+
 @dataclass(slots=True)
 class Catalog:
     """Everything that has a name."""

@@ -18,12 +18,11 @@ from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFull
 from service.types import Prediction
 
 PROBE = 0.1
-"""Seconds after the last batch from which an idle model lets one request try a deadline that it is not thought to make:
-a machine that was slow for a while would else never be measured again."""
+"""Seconds after the last batch from which an idle model lets one request try a deadline that it is not thought to make,
+or a machine that was slow for a while would never be measured again."""
 _CROWD = 3.0
 """Tickets due within so many full batches crowd each other: one that is too late for a full batch is then given up,
 since a smaller batch for its sake would make the others late."""
-
 _SWEEP = 0.01
 """Seconds between two looks for callers that left a full queue, which must not cost every refusal a look."""
 
@@ -194,9 +193,11 @@ class Batcher:
         return Taken(batch, expired=expired, number=self._taken - 1)
 
     def _choose(self, now: float) -> tuple[Waitlist, Composition | None]:
-        """What is most urgent, and where it waits. Suspects run alone, so that the one at fault is found."""
+        """What is most urgent, and where it waits. Suspects run alone, so that the one at fault is found; one that lost
+        an engine alone waits until all are there again: it must not take the last one from everybody else."""
         urgent, suspects, bulk = self._urgent.tickets, self._suspects.tickets, self._bulk
-        if suspects and not (urgent and urgent[0].due < suspects[0].due):
+        risky = suspects and suspects[0].lone_losses and not self.forecast.complete
+        if suspects and not risky and not (urgent and urgent[0].due < suspects[0].due):
             return self._suspects, self.composer.arrange(suspects[:1])
         composer = self._fitting(now)
         if urgent:

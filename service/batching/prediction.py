@@ -34,6 +34,11 @@ class Forecast:
         return len(self.ends) - self.ends.count(_AWAY)
 
     @property
+    def complete(self) -> bool:
+        """Do all serve?"""
+        return _AWAY not in self.ends
+
+    @property
     def free(self) -> bool:
         """Is an instance idle?"""
         return _IDLE in self.ends

@@ -6,6 +6,9 @@ from service.errors import DeadlineExceededError, EngineFailedError, ModelUnavai
 
 FAILURES = 5
 """In a row, before a replica counts as ill: Envoy's consecutive_5xx."""
+FAILING_FOR = 1.0
+"""Seconds without an answer that failures of the engine must last: rows at fault that come in a flood fail quickly, one
+by one, and those of other callers are answered in between."""
 FIRST_PAUSE = 1.0
 """Seconds until an ill replica is tried again. Doubled each time that fails."""
 LONGEST_PAUSE = 30.0
@@ -24,14 +27,14 @@ class Breaker:
     The time is an argument, in seconds. `most`: failures in a row that open it, inf: nothing does.
     """
 
-    __slots__ = ("_failures", "_late", "_late_since", "_most", "_pause", "_probing", "_said", "until")
+    __slots__ = ("_failing_since", "_failures", "_late", "_late_since", "_most", "_pause", "_probing", "_said", "until")
 
     def __init__(self, most: float = FAILURES) -> None:
         self.until = 0.0
         """When a request may try again; 0 while it is closed."""
         self._most = most
         self._failures = self._late = 0
-        self._late_since = 0.0
+        self._late_since = self._failing_since = 0.0
         self._pause = FIRST_PAUSE
         self._probing = False
         self._said = ""
@@ -72,19 +75,24 @@ class Breaker:
         """A request ended with an error. Only what says that the replica is ill counts. `waited`: it was given time
         enough for a missed deadline to say anything."""
         match error:
-            case ModelUnavailableError() | EngineFailedError(retryable=True):
-                self._failed(str(error), probe, now)
+            case ModelUnavailableError():
+                self._failed(str(error), probe, now, 0.0)
+            case EngineFailedError(retryable=True):
+                self._failed(str(error), probe, now, FAILING_FOR)
             case DeadlineExceededError() if waited:
                 self._missed(str(error), probe, now)
             case _ if probe:
                 self._probing = False
                 self.until = now
 
-    def _failed(self, said: str, probe: bool, now: float) -> None:
+    def _failed(self, said: str, probe: bool, now: float, lasting: float) -> None:
+        if not self._failures:
+            self._failing_since = now
         self._failures += 1
+        long = self._failures >= self._most and now >= self._failing_since + lasting
         if probe:
             self._open(said, min(2 * self._pause, LONGEST_PAUSE), now)
-        elif self._failures >= self._most and not self.until:
+        elif long and not self.until:
             self._open(said, self._pause, now)
 
     def _missed(self, said: str, probe: bool, now: float) -> None:

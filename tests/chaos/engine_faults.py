@@ -91,7 +91,7 @@ def poison(faults: Sequence[str], models: Sequence[str], pause: float) -> Callab
             question = scene.questions.bad(scene.chance.choice(models), scene.chance.choice(faults), expects)
             again = scene.chance.random() < 1 / 4
             for _ in range(2 if again else 1):
-                while (await scene.callers.ask(question)).outcome is Outcome.REFUSED:
+                while (await scene.callers.ask(question)).outcome is Outcome.REFUSED:  # noqa: ASYNC110
                     await asyncio.sleep(_COMES_LATER)
 
         await scene.plant(pause, one)

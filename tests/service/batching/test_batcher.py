@@ -304,3 +304,34 @@ def test_what_fits_no_batch_is_not_queued(submit: Submit) -> None:
     with pytest.raises(ValueError, match="empty"):
         submit(batcher, [65])
     assert len(batcher) == 0
+
+
+def test_who_lost_an_engine_alone_waits_until_all_are_there_again(submit: Submit) -> None:
+    batcher = make(instances=2)
+    (risky,) = submit(batcher, [64])
+    taken = batcher.take(0, 0.0).batch
+    assert taken is not None
+    risky.losses = risky.lone_losses = 1
+    batcher.lost(0, [risky])
+    assert batcher.take(1, 0.0).batch is None
+    (other,) = submit(batcher, [64])
+    assert take_by(batcher, 1) == [other], "the others are served"
+    batcher.reopened(0)
+    assert take_by(batcher, 1) == [risky]
+
+
+def test_whose_batch_was_lost_is_tried_at_once(submit: Submit) -> None:
+    batcher = make(instances=2)
+    mates = submit(batcher, [30, 30])
+    assert batcher.take(0, 0.0).batch is not None
+    for mate in mates:
+        mate.losses = 1
+    batcher.lost(0, mates)
+    assert sorted(map(id, [*take_by(batcher, 1), *take_by(batcher, 1)])) == sorted(map(id, mates))
+
+
+def take_by(batcher: Batcher, instance: int) -> list[Ticket]:
+    batch = batcher.take(instance, 0.0).batch
+    assert batch is not None
+    batcher.finished(instance, batch, None, 0.0)
+    return list(batch.tickets)

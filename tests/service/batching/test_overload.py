@@ -93,7 +93,7 @@ def test_a_machine_that_was_slow_for_long_is_trusted_again(where: str) -> None:
     )
     outcomes = simulation.run(50.0)
     during = [one for one in outcomes if 15.0 < one.arrival < 29.0]
-    assert sum(one.accepted for one in during) < 0.05 * len(during), "but for those that measure anew"
+    assert sum(one.accepted for one in during) < 0.1 * len(during), "but for those that measure anew"
     after = [one for one in outcomes if 45.0 < one.arrival < 49.0]
     assert sum(one.accepted for one in after) > 0.95 * len(after)
     assert coverage(after) > 0.9

@@ -12,6 +12,7 @@ from service.errors import (
 )
 from service.routing.breaker import (
     CLOSED,
+    FAILING_FOR,
     FAILURES,
     FIRST_PAUSE,
     HALF_OPEN,
@@ -51,7 +52,8 @@ def test_it_opens_after_failures_in_a_row() -> None:
 @pytest.mark.parametrize(
     ("error", "state"),
     [
-        (EngineFailedError("broken"), OPEN),
+        (ModelUnavailableError("away"), OPEN),
+        (EngineFailedError("broken"), CLOSED),
         (EngineFailedError("a poison row", retryable=False), CLOSED),
         (InvalidRequestError("no"), CLOSED),
         (QueueFullError("full", 1.0), CLOSED),
@@ -63,6 +65,19 @@ def test_only_what_says_that_it_is_ill_counts(error: BaseException, state: int) 
     breaker = Breaker()
     fail(breaker, 3 * FAILURES, error=error)
     assert breaker.state(0.0) == state
+
+
+def test_rows_at_fault_in_a_flood_are_no_illness_but_an_engine_that_answers_nobody_is() -> None:
+    broken = EngineFailedError("broken")
+    breaker = Breaker()
+    for now in range(10):
+        fail(breaker, 3 * FAILURES, float(now), broken)
+        breaker.succeeded()
+    assert breaker.state(9.0) == CLOSED
+    fail(breaker, 3 * FAILURES, 10.0, broken)
+    assert breaker.state(10.0) == CLOSED
+    fail(breaker, 1, 10.0 + FAILING_FOR, broken)
+    assert breaker.state(10.0 + FAILING_FOR) == OPEN
 
 
 def test_after_the_pause_one_request_at_a_time_may_try() -> None:

@@ -15,7 +15,7 @@ from service.errors import (
 )
 from service.generating import GenerateRequest
 from service.routing.asking import PATIENT, PRESSED
-from service.routing.breaker import FAILURES, FIRST_PAUSE, LATE
+from service.routing.breaker import FAILING_FOR, FAILURES, FIRST_PAUSE, LATE
 from service.types import DIRECT, Candidate, Hints, InferRequest, Prediction
 from tests.service.routing.doubles import Double, Setting, until
 
@@ -32,7 +32,9 @@ async def test_an_answer_is_not_routed() -> None:
 async def test_failures_in_a_row_open_its_breaker() -> None:
     setting = Setting("a")
     setting["a"].errors = [EngineFailedError("broken")]
-    for _ in range(FAILURES):
+    await setting.fail(EngineFailedError, "a")
+    setting.clock.now += FAILING_FOR
+    for _ in range(FAILURES - 1):
         await setting.fail(EngineFailedError, "a")
     error = await setting.fail(ModelUnavailableError, "a")
     assert str(error) == "model 'a' is unavailable: broken"
