@@ -88,7 +88,7 @@ class _Child:
 def _open(command: Open) -> Contents:
     folder = Path(command.folder)
     config = parse(command.config, source="config.pbtxt", folder=folder.parent)
-    options = EngineOptions(config, folder, command.device, command.threads, command.lone_threads)
+    options = EngineOptions(config, folder, command.device, command.threads, command.threads)
     if command.contents == "engine":
         return EngineContents(create(options, "open_engine", command.backend), config)
     return GeneratorContents(create(options, "open_generator", command.backend))

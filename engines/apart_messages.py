@@ -22,7 +22,6 @@ class Open(Struct, tag=True):
     config: str
     device: str
     threads: int
-    lone_threads: int
 
 
 class WarmUp(Struct, tag=True):

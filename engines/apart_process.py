@@ -31,9 +31,7 @@ def open_apart(
     """A process that has opened what `options` describe, and what it says of that; raises what opening it raises."""
     process = ApartProcess(options.config.name)
     config = text_format.MessageToString(options.config.proto)
-    command = Open(
-        contents, backend, str(options.folder), config, options.device, options.threads, options.lone_threads
-    )
+    command = Open(contents, backend, str(options.folder), config, options.device, options.threads)
     try:
         return process, process.ask(command, wanted, OPENING_SECONDS)[0]
     except BaseException:

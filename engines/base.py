@@ -33,7 +33,7 @@ class EngineOptions:
     """What an engine is opened with. `folder` is the version's folder (it holds the model file).
 
     `device`: the vendor's own device name ("" lets the engine choose). `threads`: CPU threads this instance may use.
-    `lone_threads`: those it may use for its smallest batches, which run when there is little else to do.
+    `lone_threads`: those it may use for its smallest batches while it is `alone`: nothing else computes on the cores.
     """
 
     config: ModelConfig
@@ -41,6 +41,7 @@ class EngineOptions:
     device: str = ""
     threads: int = 1
     lone_threads: int = 1
+    alone: Callable[[], bool] = lambda: True
 
 
 Creator = Callable[[EngineOptions], Engine]

@@ -4,7 +4,7 @@ The device is `batchyard.device`, else the GPU of the instance group, else the C
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def open_engine(options: EngineOptions) -> "OpenVinoEngine":
         requests = _requests(core, model, device, options, path)
     except RuntimeError as error:
         raise ModelLoadError(f"model {config.name!r}: OpenVINO cannot open it on {device}: {_line(error)}") from error
-    return OpenVinoEngine(config, requests, table_sizes(model))
+    return OpenVinoEngine(config, requests, table_sizes(model), options.alone)
 
 
 def _requests(
@@ -102,20 +102,30 @@ def fixed_requests(
 class OpenVinoEngine:
     """Runs the one of `requests` for a batch's very shape, else the one for any shape, under None.
 
-    `limits`: input name -> the size of the table that its values look up; OpenVINO would read beyond it.
+    The former uses all cores. `alone`: does nothing else compute on them? Else its threads would wait for each other,
+    each for its turn. `limits`: input name -> the size of the table that its values look up; OpenVINO would read
+    beyond it.
     """
 
-    def __init__(self, config: ModelConfig, requests: Requests, limits: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        requests: Requests,
+        limits: Mapping[str, int],
+        alone: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
         self._accepted = accepted(config)
         self._config = config
         self._requests = requests
         self._limits = limits
+        self._alone = alone
 
     def warm_up(self) -> None:
         """Runs every shape of a packed model once, else the samples of `model_warmup`, else a row of zeros."""
         for batch in warmup_batches(self._config):
-            self.run(batch)
+            for request in self._requests_for(batch):
+                self._infer(request, batch)
 
     def run(self, batch: Batch) -> Outputs:
         """The declared outputs, owned by the caller; raises `InvalidInputError` for inputs that the model refuses."""
@@ -125,7 +135,10 @@ class OpenVinoEngine:
         if self._config.packing is not None:
             check_packed(batch)
         self._check_limits(batch.inputs)
-        request = self._request(next(iter(batch.inputs.values())).shape)
+        very, *other = self._requests_for(batch)
+        return self._infer(very if self._alone() or not other else other[0], batch)
+
+    def _infer(self, request: "openvino.InferRequest", batch: Batch) -> Outputs:
         lent = {name: _lendable(array) for name, array in batch.inputs.items()}  # alive until the run is over
         tensor = import_openvino().Tensor
         try:
@@ -141,12 +154,14 @@ class OpenVinoEngine:
         """Frees the compiled model."""
         self._requests = {}
 
-    def _request(self, shape: Shape) -> "openvino.InferRequest":
-        request = self._requests.get(shape) or self._requests.get(None)
-        if request is None:
+    def _requests_for(self, batch: Batch) -> Sequence["openvino.InferRequest"]:
+        """One or two that could run a batch, that for its very shape first; raises `InvalidInputError`."""
+        shape = next(iter(batch.inputs.values())).shape
+        found = [request for key in (shape, None) if (request := self._requests.get(key)) is not None]
+        if not found:
             known = ", ".join(str(list(one)) for one in self._requests if one is not None)
             raise InvalidInputError(f"the inputs have shape {list(shape)}, the model is compiled for {known}")
-        return request
+        return found
 
     def _check_limits(self, inputs: Mapping[str, Array]) -> None:
         for name, limit in self._limits.items():

@@ -26,6 +26,10 @@ class CoreBudget:
             self._queue.append((wanted, turn))
         turn.wait()
 
+    def is_only(self, threads: int) -> bool:
+        """Does whoever holds so many cores hold all that are taken, and wants nobody else one?"""
+        return self._free + min(threads, self._cores) >= self._cores and not self._queue
+
     @contextmanager
     def taken(self, threads: int) -> Iterator[None]:
         """Holds `threads` cores for as long as the block runs."""

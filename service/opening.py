@@ -50,11 +50,20 @@ class Opened:
     threads: int
 
 
-def open_version(config: ModelConfig, folder: Path, version: str, machine: Machine) -> Opened:
-    """Opens a version; raises `engines.errors.ModelLoadError`. Blocks for as long as loading and warming take."""
+def open_version(config: ModelConfig, folder: Path, version: str, machine: Machine, warming: CoreBudget) -> Opened:
+    """Opens a version; raises `engines.errors.ModelLoadError`. Blocks for as long as loading and warming take.
+
+    `warming`: the cores that warming up takes.
+    """
     devices = list(placements(config))
     threads = config.threads or threads_per_instance(machine.core_count, len(devices))
-    options = EngineOptions(config, folder / version, threads=threads, lone_threads=machine.core_count)
+    options = EngineOptions(
+        config,
+        folder / version,
+        threads=threads,
+        lone_threads=machine.core_count,
+        alone=partial(machine.cores.is_only, threads),
+    )
     on_cpu = computes_on_cpu(config) and not any(devices)
     cost = CostModel()
     intake = open_intake(config, folder, version, machine.max_queue)
@@ -63,7 +72,7 @@ def open_version(config: ModelConfig, folder: Path, version: str, machine: Machi
         for number, device in enumerate(devices):
             create = partial(open_engine, replace(options, device=device))
             engines.append(open_owned(f"{config.name}:{version}#{number}", create))
-        with machine.cores.taken(machine.core_count if on_cpu else 0):
+        with warming.taken(machine.core_count if on_cpu else 0):
             for owned in engines:
                 owned.owner.call(owned.engine.warm_up)
             engines[0].owner.call(partial(_measure, engines[0].engine, config, cost, machine.clock))

@@ -203,9 +203,7 @@ class Runtime:
             generator = await open_generation(config, entry.folder, version, self.machine, told, warming)
             signature = Signature(config.inputs, config.outputs, config.max_batch_size)
             return Served(TensorIntake(signature), generator)
-        opened = await asyncio.to_thread(
-            open_version, config, entry.folder, version, replace(self.machine, cores=warming)
-        )
+        opened = await asyncio.to_thread(open_version, config, entry.folder, version, self.machine, warming)
         identity = Identity(entry.name, version, config.backend, opened.threads, config.finite)
         replica = LocalReplica(
             identity, opened.engines, opened.batcher, self.machine.cores, self.machine.clock, self.metrics.batch_done

@@ -35,9 +35,11 @@ class _Watch:
             self._task.cancel()
 
     def stop(self) -> None:
+        """Leaves nothing that refers to itself: thousands of such a second make the garbage collector stop the world."""
         self._handle.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
 
 
 async def while_connected(work: Awaitable[Answer], receive: Receive, delay: float) -> Answer:

@@ -99,8 +99,7 @@ class Forecast:
         ends = sorted(ends)
         serving = len(ends) - ends.count(_AWAY) or 1
         rounds, last = divmod(batches, serving)
-        free = ends[last]
-        return (free - now if now < free < _AWAY else 0.0) + rounds * seconds
+        return _until(ends[last], now) + rounds * seconds
 
     def drain(self, costs: float) -> float:
         """Seconds until so much more of what waits is done."""
@@ -117,3 +116,10 @@ class Forecast:
         if self._full is None:
             self._full = self.cost.best(self.composer.shapes())
         return self._full
+
+
+def _until(end: float, now: float) -> float:
+    """Seconds until an instance is free; what should have been free already is busy nevertheless."""
+    if end in (_IDLE, _AWAY):
+        return 0.0
+    return max(OVERHEAD, end - now)

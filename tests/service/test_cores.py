@@ -22,3 +22,13 @@ def test_what_needs_no_cores_waits_for_nobody() -> None:
     budget.release(1)
     wide.join(10)
     assert not wide.is_alive()
+
+
+def test_who_is_alone_on_the_cores_is_told() -> None:
+    budget = CoreBudget(2)
+    budget.acquire(1)
+    assert budget.is_only(1)
+    budget.acquire(1)
+    assert not budget.is_only(1)
+    budget.release(1)
+    assert budget.is_only(1)

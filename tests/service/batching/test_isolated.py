@@ -42,7 +42,7 @@ async def opened(folder: Path) -> AsyncIterator[LocalReplica]:
     (entry,) = scan_all([folder])
     assert entry.config is not None, entry.error
     machine = Machine(CoreBudget(2), 2, time.monotonic, 1000)
-    version = await asyncio.to_thread(open_version, entry.config, entry.folder, "1", machine)
+    version = await asyncio.to_thread(open_version, entry.config, entry.folder, "1", machine, machine.cores)
     identity = Identity("guinea", "1", "identity", version.threads, entry.config.finite)
     made = LocalReplica(identity, version.engines, version.batcher, machine.cores, time.monotonic, lambda _: None)
     try:
