@@ -35,7 +35,7 @@ class _Watch:
             self._task.cancel()
 
     def stop(self) -> None:
-        """Leaves nothing that refers to itself: thousands of such a second make the garbage collector stop the world."""
+        """Leaves nothing that refers to itself: of thousands a second the garbage collector would stop the world."""
         self._handle.cancel()
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
