@@ -92,7 +92,7 @@ async def test_one_leaves_one_is_bad_one_is_late_and_the_others_are_right(server
         texts = [f"{MESSAGES[number % 3]} number {number}" for number in range(48)]
         alone = [np.array(await embed(client, text)) for text in texts]
         good = [asyncio.create_task(embed(client, text)) for text in texts]
-        bad = [asyncio.create_task(post(client, "word " * 1000)) for _ in range(4)]
+        bad = [asyncio.create_task(post(client, "word " * 70_000)) for _ in range(4)]
         late = [asyncio.create_task(post(client, text, {"x-deadline-ms": "1"})) for text in texts[:4]]
         leavers = [asyncio.create_task(post(client, text)) for text in texts[:8]]
         await asyncio.sleep(0.02)

@@ -108,4 +108,4 @@ async def test_the_gate_is_refused_where_there_is_none(splitting: TextIntake) ->
 
 async def test_what_a_long_text_costs_is_guessed_before_it_is_tokenised(splitting: TextIntake) -> None:
     request = InferRequest("m", {"text": np.array([b"my " * 400, b"card"], object)}, parameters={"gate": 0.5})
-    assert splitting.estimate(request) == (1200 // 4 + 2) // 2 + 1 + 2
+    assert splitting.estimate(request) == (1200 // 3 + 2) // 2 + 4 // 3 + 2
