@@ -1,6 +1,6 @@
 """The way of a request to what answers it: a model by its own name, or one variant of a route after the other."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from service.errors import (
     NotFoundError,
 )
 from service.generating import GenerateRequest, Generation
-from service.routing.asking import ENDLESS, infer_by, watched
+from service.routing.asking import ENDLESS, PATIENT, infer_by, watched
 from service.routing.choosing import choose, cost_of, is_hopeless
 from service.routing.errand import Asked, Errand
 from service.routing.route import Route
@@ -40,14 +40,7 @@ class Router:
         route = self._catalog.routes.get(request.model)
         if route is not None:
             return await self._infer_by_route(route, request, asked)
-        served = self._direct(request, asked)
-        try:
-            response = await watched(served, infer_by(served, request), self._clock)
-        except ModelUnavailableError:
-            if not self._replaced(served, request):
-                raise
-            served = self._direct(request, asked)
-            response = await watched(served, infer_by(served, request), self._clock)
+        served, response = await self._by_name(request, asked, lambda served: infer_by(served, request), PATIENT)
         if request.hints.explain and response.routed is DIRECT:
             response.routed = _direct_to(served, response.timing.predicted)
         return response
@@ -57,17 +50,25 @@ class Router:
         route = self._catalog.routes.get(request.model)
         if route is not None:
             return await self._generate_by_route(route, request, asked)
-        served = self._direct(request, asked)
-        try:
-            generation = await watched(served, served.replica.generate(request), self._clock, ENDLESS)
-        except ModelUnavailableError:
-            if not self._replaced(served, request):
-                raise
-            served = self._direct(request, asked)
-            generation = await watched(served, served.replica.generate(request), self._clock, ENDLESS)
+        served, generation = await self._by_name(
+            request, asked, lambda served: served.replica.generate(request), ENDLESS
+        )
         if request.hints.explain and generation.routed is DIRECT:
             return generation, _direct_to(served, generation.timing.predicted)
         return generation, generation.routed
+
+    async def _by_name(
+        self, request: Request, asked: Asked, ask: Callable[[Served], Awaitable[Answer]], patience: float
+    ) -> tuple[Served, Answer]:
+        """Asks a model by its own name, and its successor where it was loaded anew meanwhile."""
+        served = self._direct(request, asked)
+        try:
+            return served, await watched(served, ask(served), self._clock, patience)
+        except ModelUnavailableError:
+            if not self._replaced(served, request):
+                raise
+        served = self._direct(request, asked)
+        return served, await watched(served, ask(served), self._clock, patience)
 
     def _direct(self, request: Request, asked: Asked) -> Served:
         served = self._catalog.served(request.model, request.version)
