@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-SERVE = (sys.executable, "-m", "service.cli", "serve", "--port", "0", "--log-level", "error")
+SERVE = (sys.executable, "-m", "service.cli", "serve", "--port", "0", "--grpc-port", "0", "--log-level", "error")
 
 
 @contextmanager

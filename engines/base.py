@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engines.batch import Batch
+from engines.calls import Ask, ask_nobody
 from engines.model_config import ModelConfig
 from engines.tensor import Signature, Tensors
 
@@ -34,6 +35,7 @@ class EngineOptions:
 
     `device`: the vendor's own device name ("" lets the engine choose). `threads`: CPU threads this instance may use.
     `lone_threads`: those it may use for its smallest batches while it is `alone`: nothing else computes on the cores.
+    `ask`: how a model asks other models.
     """
 
     config: ModelConfig
@@ -42,6 +44,7 @@ class EngineOptions:
     threads: int = 1
     lone_threads: int = 1
     alone: Callable[[], bool] = lambda: True
+    ask: Ask = ask_nobody
 
 
 Creator = Callable[[EngineOptions], Engine]

@@ -98,5 +98,10 @@ def _zeros(config: ModelConfig) -> Iterator[Batch]:
         shape = tuple(length if size == -1 else size for size in spec.shape)
         if -1 in shape or spec.ragged:
             return
-        inputs[spec.name] = _blank(spec, (1, *shape) if config.max_batch_size else shape)
+        inputs[spec.name] = _zero(spec, (1, *shape) if config.max_batch_size else shape)
     yield Batch(inputs, 1)
+
+
+def _zero(spec: TensorSpec, shape: tuple[int, ...]) -> Array:
+    """A string is "0", which models that read numbers from strings take, too."""
+    return np.full(shape, b"0", object) if spec.datatype is BYTES else np.zeros(shape, spec.datatype.numpy)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, NoReturn, get_args, get_origin
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from service.errors import BatchyardError
 from service.settings import (
@@ -167,11 +167,13 @@ def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
     if isinstance(default, bool):
         shown = str(default).lower()
     source = f"[{ENV_PREFIX}{name.upper()}, default: {'none' if default in ([], {}) else shown}]"
+    alone: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
     parser.add_argument(
         flag_of(name),
         dest=name,
         default=argparse.SUPPRESS,
         metavar=_metavar(field.annotation),
+        **alone,
         help=f"{field.description} {source}".replace("%", "%%"),
     )
 

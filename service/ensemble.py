@@ -8,7 +8,8 @@ from engines.model_config import EnsembleStep, ModelConfig
 from engines.tensor import Array
 from service.errors import EngineFailedError
 from service.generating import GenerateRequest, Generation, cannot_generate
-from service.types import DIRECT, InferRequest, InferResponse, Job, Prediction, Routed, Timing
+from service.responses import OneResponse
+from service.types import DIRECT, InferRequest, InferResponse, Job, Prediction, Responses, Routed, Timing
 
 Infer = Callable[[InferRequest], Awaitable[InferResponse]]
 Predict = Callable[[str, int, float], Prediction]
@@ -65,6 +66,10 @@ class Ensemble:
         return replace(
             request, model=step.model_name, version=version, inputs=inputs, outputs=tuple(step.output_map), id=""
         )
+
+    async def stream(self, job: Job) -> Responses:
+        """See `Replica`: one answer."""
+        return OneResponse(await self.infer(job))
 
     async def generate(self, request: GenerateRequest) -> Generation:
         """Not what an ensemble does."""

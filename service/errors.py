@@ -1,13 +1,21 @@
 """What can go wrong, in the gateway's words. Only `service.api.errors` knows what each is on the wire."""
 
+from typing import Self
+
 from service.types import DIRECT, Routed
 
 
 class BatchyardError(Exception):
     """Base: the message is written for the caller. `routed`: what a route had found by then, where it was asked to
-    explain."""
+    explain. `triton`: the message as Triton words it, "" where it has none for this, for `compat = "triton"`."""
 
     routed: Routed = DIRECT
+    triton: str = ""
+
+    def as_triton(self, words: str) -> Self:
+        """The same, with Triton's words."""
+        self.triton = words
+        return self
 
 
 class InvalidRequestError(BatchyardError):

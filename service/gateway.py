@@ -11,8 +11,9 @@ from service.routing.errand import Asked
 from service.routing.router import Router
 from service.routing.served import Served
 from service.telemetry.metrics import Metrics
-from service.types import InferRequest, InferResponse, ModelInfo
+from service.types import InferRequest, InferResponse, ModelInfo, Responses
 from service.watched import WatchedGeneration
+from service.watched_responses import WatchedResponses
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
@@ -42,6 +43,18 @@ class Gateway:
         if request.outputs:
             response.outputs = {name: response.outputs[name] for name in request.outputs}
         return response
+
+    async def stream(self, request: InferRequest) -> Responses:
+        """Accepts a request that may have any number of answers; raises `BatchyardError` only, as does reading them."""
+        start = self.clock()
+        asked = Asked()
+        try:
+            responses, routed = await self._router.stream(request, asked)
+        except (BatchyardError, CancelledError) as error:
+            self._count_failure(request, asked.served, error, self.clock() - start)
+            raise
+        name = asked.served.replica.name if asked.served else request.model
+        return WatchedResponses(responses, request.outputs, routed, name, start, self.clock, self._metrics)
 
     async def generate(self, request: GenerateRequest) -> Generation:
         """Accepts a request to generate text; raises `BatchyardError` only, as does reading the answer."""

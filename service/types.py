@@ -3,11 +3,11 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
 
+from engines.calls import NO_PARAMETERS, Parameter
 from engines.model_config import ModelConfig
 from engines.tensor import Array, Signature, Tensors
-
-Parameter = bool | int | float | str
 
 AGING = 5.0
 """Seconds by which a priority level is due later than the one before it."""
@@ -32,12 +32,22 @@ class Hints:
 NO_HINTS = Hints()
 
 
+@dataclass(frozen=True, slots=True)
+class SequenceStep:
+    """Where a request stands in a sequence of requests to a stateful model. `id`: the correlation id, not 0 or ""."""
+
+    id: int | str
+    start: bool = False
+    end: bool = False
+
+
 @dataclass(slots=True)
 class InferRequest:
     """One call as the caller made it, whatever its protocol.
 
     `version` "" is the newest served. `outputs` () is all of them. `deadline`: seconds on the gateway's clock, inf for
-    none. `priority`: 1 is the most urgent, 0 the model's default.
+    none. `priority`: 1 is the most urgent, 0 the model's default. `parameters`: those the protocol gives no meaning;
+    models see them. `sequence`: None where it is no part of one.
     """
 
     model: str
@@ -49,6 +59,7 @@ class InferRequest:
     priority: int = 0
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     hints: Hints = NO_HINTS
+    sequence: SequenceStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +127,10 @@ DIRECT = Routed()
 
 @dataclass(slots=True)
 class InferResponse:
-    """The answer. `model` and `version` name the model that answered (a variant, where a route was asked)."""
+    """An answer. `model` and `version` name the model that answered (a variant, where a route was asked).
+
+    `parameters`: what the model says beside its outputs. `final`: nothing follows; False only among `Responses`.
+    """
 
     model: str
     version: str
@@ -125,6 +139,19 @@ class InferResponse:
     timing: Timing = field(default_factory=Timing)
     tokens: int = 0
     routed: Routed = DIRECT
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
+    final: bool = True
+
+
+class Responses(Protocol):
+    """The answers of one request, as they come. Used on the event loop, by one task."""
+
+    async def read(self) -> InferResponse | None:
+        """The next answer; None once the final one was read. Raises `service.errors.BatchyardError`, after which
+        nothing follows. The final one may hold no outputs: it says then that it is over."""
+
+    def close(self) -> None:
+        """Ends it: what is not answered yet never will be. To be called in every case; may be called twice."""
 
 
 Outputs = dict[str, Array]

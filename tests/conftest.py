@@ -33,7 +33,8 @@ def server() -> Iterator[str]:
 def serving(*arguments: str) -> Iterator[str]:
     """Base URL of a `batchyard serve` of one's own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--drain-seconds", "0", *arguments]
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--grpc-port", "0", "--drain-seconds", "0"]
+    command += arguments
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield _url(process)

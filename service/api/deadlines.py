@@ -4,9 +4,9 @@ import math
 import re
 from collections.abc import Mapping
 
+from engines.calls import Parameter
 from service.api.headers import RequestHeaders
 from service.errors import InvalidRequestError
-from service.types import Parameter
 
 _READ_TIMEOUT = b"x-stainless-read-timeout"
 _GRPC_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
@@ -79,11 +79,12 @@ def _number(value: bytes) -> float:
         return math.nan
 
 
-def whole_parameter(parameters: Mapping[str, Parameter], name: str) -> int:
-    """A parameter that is a whole number from 0 to 2^63 - 1; 0 where it is absent."""
+def whole_parameter(parameters: Mapping[str, Parameter], name: str, bound: int = 2**63) -> int:
+    """A parameter that is a whole number from 0, below `bound`, a power of 2; 0 where it is absent."""
     value = parameters.get(name, 0)
     if type(value) is not int or value < 0:
         raise InvalidRequestError(f"parameter {name!r} is {value!r}; it must be a whole number of 0 or more", name)
-    if value >= 2**63:
-        raise InvalidRequestError(f"parameter {name!r} is too large; it must be below 2^63", name)
+    if value >= bound:
+        most = bound.bit_length() - 1
+        raise InvalidRequestError(f"parameter {name!r} is too large; it must be below 2^{most}", name)
     return value

@@ -1,4 +1,4 @@
-"""The one table: which exception is which HTTP status and OpenAI error. Nothing else knows a status code."""
+"""The one table: which exception is which HTTP status, OpenAI error and gRPC status. Nothing else knows a code."""
 
 import logging
 import math
@@ -46,29 +46,30 @@ class MethodNotAllowedError(BatchyardError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the HTTP status, and what OpenAI's `type` and `code` say."""
+    """One line of the table: the HTTP status, what OpenAI's `type` and `code` say, and the name of the gRPC status."""
 
     status: int
     type: str
     code: str
+    grpc: str
 
 
 TABLE: Mapping[type[BaseException], Row] = {
-    InvalidRequestError: Row(400, "invalid_request_error", "invalid_request"),
-    InvalidInputError: Row(400, "invalid_request_error", "invalid_request"),
-    RequestTooLargeError: Row(413, "invalid_request_error", "request_too_large"),
-    LoadFailedError: Row(400, "invalid_request_error", "load_failed"),
-    NotAllowedError: Row(403, "invalid_request_error", "not_allowed"),
-    NotFoundError: Row(404, "invalid_request_error", "model_not_found"),
-    UnknownPathError: Row(404, "invalid_request_error", "unknown_url"),
-    MethodNotAllowedError: Row(405, "invalid_request_error", "method_not_allowed"),
-    RetryLaterError: Row(429, "rate_limit_error", "rate_limit_exceeded"),
-    ModelUnavailableError: Row(503, "server_error", "model_unavailable"),
-    DeadlineExceededError: Row(504, "server_error", "deadline_exceeded"),
-    SlowReaderError: Row(408, "invalid_request_error", "slow_reader"),
-    CallerGoneError: Row(400, "invalid_request_error", "caller_gone"),
-    EngineFailedError: Row(500, "server_error", "engine_failed"),
-    Exception: Row(500, "server_error", "internal_error"),
+    InvalidRequestError: Row(400, "invalid_request_error", "invalid_request", "INVALID_ARGUMENT"),
+    InvalidInputError: Row(400, "invalid_request_error", "invalid_request", "INVALID_ARGUMENT"),
+    RequestTooLargeError: Row(413, "invalid_request_error", "request_too_large", "RESOURCE_EXHAUSTED"),
+    LoadFailedError: Row(400, "invalid_request_error", "load_failed", "INVALID_ARGUMENT"),
+    NotAllowedError: Row(403, "invalid_request_error", "not_allowed", "PERMISSION_DENIED"),
+    NotFoundError: Row(404, "invalid_request_error", "model_not_found", "NOT_FOUND"),
+    UnknownPathError: Row(404, "invalid_request_error", "unknown_url", "UNIMPLEMENTED"),
+    MethodNotAllowedError: Row(405, "invalid_request_error", "method_not_allowed", "UNIMPLEMENTED"),
+    RetryLaterError: Row(429, "rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"),
+    ModelUnavailableError: Row(503, "server_error", "model_unavailable", "UNAVAILABLE"),
+    DeadlineExceededError: Row(504, "server_error", "deadline_exceeded", "DEADLINE_EXCEEDED"),
+    SlowReaderError: Row(408, "invalid_request_error", "slow_reader", "RESOURCE_EXHAUSTED"),
+    CallerGoneError: Row(400, "invalid_request_error", "caller_gone", "CANCELLED"),
+    EngineFailedError: Row(500, "server_error", "engine_failed", "INTERNAL"),
+    Exception: Row(500, "server_error", "internal_error", "INTERNAL"),
 }
 """Looked up along the exception's classes, nearest first."""
 

@@ -4,9 +4,10 @@ import math
 import re
 from collections.abc import Mapping
 
+from engines.calls import Parameter
 from service.api.headers import RequestHeaders
 from service.errors import InvalidRequestError
-from service.types import Hints, Parameter
+from service.types import Hints
 
 _FLAGS = {b"1": True, b"true": True, b"0": False, b"false": False}
 _VARIANT = re.compile(rb"[\x21-\x7e]{1,256}")

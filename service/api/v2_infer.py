@@ -2,15 +2,14 @@
 
 from service.api.body import read_body
 from service.api.compression import compressed
-from service.api.deadlines import deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.explain import explain_answer
 from service.api.headers import size_header
-from service.api.hints import hints_of, quality_of
 from service.api.known import ready_signature
 from service.api.limits import Limits
 from service.api.reply import Reply
+from service.api.v2_parameters import settle
 from service.api.v2_raw import RAW_WANTED, decode_raw_request
 from service.api.v2_request import Wanted, decode_request
 from service.api.v2_response import classify_outputs, encode_response
@@ -32,8 +31,7 @@ class Infer:
         body = await read_body(call.receive, call.headers, limits)
         request, wanted = self._decode(call, body)
         timeout = gateway.timeout_of(request.model) or limits.default_timeout
-        request.deadline = deadline_of(arrived, call.headers, request.parameters, timeout)
-        request.hints = hints_of(call.headers, quality_of(request.parameters))
+        settle(request, call.headers, arrived, timeout)
         response = await while_connected(gateway.infer(request), call.receive, limits.disconnect_delay)
         if wanted.classifies:
             classify_outputs(response, wanted, gateway.model(request.model, request.version).signature)

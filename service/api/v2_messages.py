@@ -7,9 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from engines.calls import Parameter
 from service.api.json_tensors import MAX_RANK
 from service.errors import InvalidRequestError
-from service.types import Parameter
 
 Dimension = Annotated[int, Meta(ge=0)]
 _NO_DATA = Raw(b"")

@@ -10,8 +10,9 @@ from engines.tensor import BOOL, Array, DataType, data_type, decode_raw
 from service.api.deadlines import whole_parameter
 from service.api.json_tensors import decode_data
 from service.api.v2_messages import InferMessage, InputTensor, RequestedOutput, decode_message
+from service.api.v2_parameters import flag
 from service.errors import InvalidRequestError, UnsupportedError
-from service.types import InferRequest, Parameter
+from service.types import InferRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ _AS_BINARY = WantedOutput(binary=True)
 
 
 def decode_request(model: str, version: str, body: bytes, header_length: int | None) -> tuple[InferRequest, Wanted]:
-    """The request in `body`, whose first `header_length` bytes are JSON (None: all of it). The deadline is not set.
+    """The request in `body`, whose first `header_length` bytes are JSON (None: all of it).
 
-    Raises `InvalidRequestError`.
+    Its parameters are not settled yet. Raises `InvalidRequestError`.
     """
     tail = memoryview(b"")
     head: bytes | memoryview = body
@@ -58,8 +59,6 @@ def decode_request(model: str, version: str, body: bytes, header_length: int | N
         id=message.id,
         parameters=message.parameters,
     )
-    if message.parameters:
-        request.priority = whole_parameter(message.parameters, "priority")
     return request, _wanted(message)
 
 
@@ -106,7 +105,7 @@ def decode_binary(buffer: bytes | memoryview, datatype: DataType, shape: list[in
 
 
 def _wanted(message: InferMessage) -> Wanted:
-    binary = _flag(message.parameters, "binary_data_output", False)
+    binary = flag(message.parameters, "binary_data_output")
     default = _AS_BINARY if binary else _AS_JSON
     if not message.outputs:
         return Wanted({}, default)
@@ -122,13 +121,6 @@ def _wanted_output(output: RequestedOutput, default: WantedOutput) -> WantedOutp
     if "shared_memory_region" in output.parameters:
         raise UnsupportedError(f"output {output.name!r}: shared memory is not served", output.name)
     return WantedOutput(
-        binary=_flag(output.parameters, "binary_data", default.binary),
+        binary=flag(output.parameters, "binary_data", default.binary),
         classes=whole_parameter(output.parameters, "classification"),
     )
-
-
-def _flag(parameters: Mapping[str, Parameter], name: str, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if type(value) is not bool:
-        raise InvalidRequestError(f"parameter {name!r} is {value!r}; it must be true or false", name)
-    return value

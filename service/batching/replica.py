@@ -31,7 +31,8 @@ from service.errors import (
 )
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.owner import Owned
-from service.types import InferResponse, Job, Outputs, Prediction, Timing
+from service.responses import OneResponse
+from service.types import InferResponse, Job, Outputs, Prediction, Responses, Timing
 
 LOGGER = logging.getLogger("batchyard.batching")
 
@@ -241,6 +242,10 @@ class LocalReplica:
             compute_seconds=executed.seconds,
             failed=executed.failed,
         )
+
+    async def stream(self, job: Job) -> Responses:
+        """See `Replica`: one answer."""
+        return OneResponse(await self.infer(job))
 
     async def generate(self, request: GenerateRequest) -> Generation:
         """Not what these engines do."""

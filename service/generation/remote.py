@@ -19,7 +19,8 @@ from service.generation.admission import due_of
 from service.generation.options import cannot, check_features
 from service.generation.remote_admission import RemoteAdmission
 from service.generation.remote_stream import RemoteGeneration, in_our_words
-from service.types import InferResponse, Job, Prediction
+from service.responses import OneResponse
+from service.types import InferResponse, Job, Prediction, Responses
 
 _FIRST_GUESS = 1.0
 """Seconds an answer takes, until one was seen."""
@@ -72,6 +73,10 @@ class RemoteReplica:
     async def infer(self, job: Job) -> InferResponse:
         """Not what a generator does."""
         raise cannot_infer(self.name)
+
+    async def stream(self, job: Job) -> Responses:
+        """See `Replica`: one answer."""
+        return OneResponse(await self.infer(job))
 
     async def generate(self, request: GenerateRequest) -> RemoteGeneration:
         """Asks the other server, and waits for its first events; raises `BatchyardError`."""

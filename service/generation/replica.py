@@ -25,7 +25,8 @@ from service.generation.pace import Pace
 from service.generation.ticket import Ticket
 from service.generation.worker import Broken, Lost, Refused, Reopened, Report, Stepped, Worker
 from service.owner import Owned
-from service.types import InferResponse, Job, Prediction
+from service.responses import OneResponse
+from service.types import InferResponse, Job, Prediction, Responses
 
 _MOST_CRASHES = 3
 """Breaks of the engine that an answer outlives, though it had tokens by then and so was hardly at fault."""
@@ -98,6 +99,10 @@ class GeneratorReplica:
     async def infer(self, job: Job) -> InferResponse:
         """Not what a generator does."""
         raise cannot_infer(self.name)
+
+    async def stream(self, job: Job) -> Responses:
+        """See `Replica`: one answer."""
+        return OneResponse(await self.infer(job))
 
     async def generate(self, request: GenerateRequest) -> LocalGeneration:
         """Checks and queues a request; raises `BatchyardError`."""

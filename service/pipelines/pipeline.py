@@ -14,8 +14,9 @@ from service.generating import GenerateRequest, Generation
 from service.pipelines.answer import PipelineGeneration
 from service.pipelines.classifier import Classifier, Intent
 from service.pipelines.policies import Policies, Policy
+from service.responses import OneResponse
 from service.settings import PipelineSettings
-from service.types import InferResponse, Job, Prediction
+from service.types import InferResponse, Job, Prediction, Responses
 
 LOGGER = logging.getLogger("batchyard.pipelines")
 
@@ -77,6 +78,10 @@ class Pipeline:
     async def infer(self, job: Job) -> InferResponse:
         """Not what a pipeline does."""
         raise InvalidRequestError(f"{self.model!r} takes chats; ask it by /v1/chat/completions", "model")
+
+    async def stream(self, job: Job) -> Responses:
+        """See `Replica`: one answer."""
+        return OneResponse(await self.infer(job))
 
     async def generate(self, request: GenerateRequest) -> Generation:
         """Classifies the last message of the user within the request's deadline, then asks the model."""

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from service.errors import RetryLaterError
 from service.routing.served import Served
-from service.types import InferRequest, InferResponse
+from service.types import InferRequest, InferResponse, Responses
 
 Answer = TypeVar("Answer")
 
@@ -20,6 +20,11 @@ ENDLESS = float("inf")
 async def infer_by(served: Served, request: InferRequest) -> InferResponse:
     """Checks a request and has it answered; raises `BatchyardError`."""
     return await served.replica.infer(await served.intake.check(request))
+
+
+async def stream_by(served: Served, request: InferRequest) -> Responses:
+    """Checks a request and has it taken; raises `BatchyardError`, as does reading the answers."""
+    return await served.replica.stream(await served.intake.check(request))
 
 
 async def watched(

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from service.generating import GenerateRequest, Generation
-from service.types import InferResponse, Job, Prediction
+from service.types import InferResponse, Job, Prediction, Responses
 
 
 class Replica(Protocol):
@@ -23,6 +23,10 @@ class Replica(Protocol):
 
     async def infer(self, job: Job) -> InferResponse:
         """Raises `service.errors.BatchyardError`."""
+
+    async def stream(self, job: Job) -> Responses:
+        """Takes a job that may have any number of answers, or none; raises `service.errors.BatchyardError`, as does
+        reading them. Where a model always gives one, it is there when this returns."""
 
     async def generate(self, request: GenerateRequest) -> Generation:
         """Raises `service.errors.BatchyardError`; so does reading what it returns."""

@@ -13,14 +13,14 @@ from service.errors import (
     NotFoundError,
 )
 from service.generating import GenerateRequest, Generation
-from service.routing.asking import ENDLESS, PATIENT, infer_by, watched
+from service.routing.asking import ENDLESS, PATIENT, infer_by, stream_by, watched
 from service.routing.choosing import choose, cost_of, is_hopeless
 from service.routing.errand import Asked, Errand
 from service.routing.route import Route
 from service.routing.served import Served
 from service.routing.way import Ask, RouteState, Way
 from service.telemetry.routes import RouteCounters
-from service.types import DIRECT, Candidate, InferRequest, InferResponse, Prediction, Routed
+from service.types import DIRECT, Candidate, InferRequest, InferResponse, Prediction, Responses, Routed
 
 Answer = TypeVar("Answer")
 Request = InferRequest | GenerateRequest
@@ -99,13 +99,22 @@ class Router:
 
     async def _infer_by_route(self, route: Route, request: InferRequest, asked: Asked) -> InferResponse:
         start = self._clock()
-        sent_once = request.parameters.get("sequence_id", 0) not in (0, "")
-        errand = Errand(route, asked, request.hints, request.deadline, priority=request.priority, sent_once=sent_once)
+        errand = _errand(route, asked, request)
         response, routed = await self._by_route(errand, request, lambda way: partial(way.infer, request))
         if route.hedge:
             self._state(route).times.record(self._clock() - start)
         response.routed = routed
         return response
+
+    async def stream(self, request: InferRequest, asked: Asked) -> tuple[Responses, Routed]:
+        """Raises `BatchyardError`. What has begun is never asked for again."""
+        route = self._catalog.routes.get(request.model)
+        if route is not None:
+            return await self._by_route(
+                _errand(route, asked, request), request, lambda way: partial(way.stream, request)
+            )
+        _, responses = await self._by_name(request, asked, lambda served: stream_by(served, request), PATIENT)
+        return responses, DIRECT
 
     async def _generate_by_route(
         self, route: Route, request: GenerateRequest, asked: Asked
@@ -139,6 +148,12 @@ class Router:
         if state is None:
             state = self._states[route.name] = RouteState(route)
         return state
+
+
+def _errand(route: Route, asked: Asked, request: InferRequest) -> Errand:
+    """A step of a sequence is sent once only: the model may have taken it before it failed."""
+    sent_once = request.sequence is not None
+    return Errand(route, asked, request.hints, request.deadline, priority=request.priority, sent_once=sent_once)
 
 
 def _direct_to(served: Served, prediction: Prediction) -> Routed:

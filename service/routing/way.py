@@ -11,7 +11,7 @@ from service.errors import (
     RetryLaterError,
 )
 from service.generating import GenerateRequest, Generation
-from service.routing.asking import ENDLESS, infer_by, watched
+from service.routing.asking import ENDLESS, infer_by, stream_by, watched
 from service.routing.budget import RetryBudget
 from service.routing.choosing import Choice, Newest, fits, in_time
 from service.routing.errand import Errand
@@ -20,7 +20,7 @@ from service.routing.policies import Option
 from service.routing.route import Route
 from service.routing.served import Served
 from service.telemetry.routes import RouteCounters
-from service.types import InferRequest, InferResponse
+from service.types import InferRequest, InferResponse, Responses
 
 Answer = TypeVar("Answer")
 Ask = Callable[[Option, list[Option]], Awaitable[tuple[Option, Answer]]]
@@ -151,6 +151,10 @@ class Way:
     ) -> tuple[Option, Generation]:
         """Asks a variant to generate; what it returns has begun."""
         return option, await watched(option.served, option.served.replica.generate(request), self._clock, ENDLESS)
+
+    async def stream(self, request: InferRequest, option: Option, others: list[Option]) -> tuple[Option, Responses]:
+        """Asks a variant for answers as they come; what it returns has begun."""
+        return option, await watched(option.served, stream_by(option.served, request), self._clock)
 
     async def _infer_by(self, option: Option, request: InferRequest) -> InferResponse:
         return await watched(option.served, infer_by(option.served, request), self._clock)

@@ -119,6 +119,7 @@ async def start(repository: Path, models: Sequence[str]) -> Server:
     last.unlink(missing_ok=True)
     settings: Mapping[str, object] = {
         "--port": 0,
+        "--grpc-port": 0,
         "--log-level": "warning",
         "--model-repository": repository,
         "--models": ",".join(models),

@@ -52,7 +52,18 @@ class Server:
 def serving(folder: Path, repository: Path, *arguments: str) -> Iterator[Server]:
     """Runs it in `folder`, so that no gateway.toml is found by chance."""
     log = folder / "log.jsonl"
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--model-repository", str(repository)]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--port",
+        "0",
+        "--grpc-port",
+        "0",
+        "--model-repository",
+        str(repository),
+    ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
     with (
         log.open("w") as errors,

@@ -7,7 +7,7 @@ import pytest
 from service.errors import EngineFailedError, QueueFullError
 from service.routing.hedge import AnswerTimes, hedged
 from service.routing.policies import Variant, fastest
-from service.types import Hints, InferResponse, Prediction
+from service.types import Hints, InferResponse, Prediction, SequenceStep
 from tests.service.routing.doubles import Setting, until
 
 BROKEN = EngineFailedError("the engine failed")
@@ -89,9 +89,9 @@ async def test_nobody_else_is_asked(why: str) -> None:
     setting = await ready(Setting("a", second, hedge=why != "not asked for", retry_budget=budget))
     setting["b"].prediction = Prediction(0.0, 0.0, 20.0 if why == "too late" else 0.0)
     setting["b"].fault = "it is being unloaded" if why == "ill" else ""
-    parameters = {"sequence_id": 7} if why == "sequence" else {}
+    step = SequenceStep(7) if why == "sequence" else None
     hints = Hints(variant="a" if why == "pinned" else "")
-    asking = asyncio.create_task(setting.infer(parameters=parameters, hints=hints))
+    asking = asyncio.create_task(setting.infer(sequence=step, hints=hints))
     await until(lambda: setting.counts[0] == 1)
     for _ in range(20):
         await asyncio.sleep(0)

@@ -1,0 +1,55 @@
+"""The request parameters that the protocol and its extensions give a meaning; the rest is the model's."""
+
+from collections.abc import Mapping
+
+from engines.calls import Parameter
+from service.api.deadlines import deadline_of, whole_parameter
+from service.api.headers import RequestHeaders
+from service.api.hints import hints_of, quality_of
+from service.errors import InvalidRequestError
+from service.types import InferRequest, SequenceStep
+
+OWN = frozenset(
+    {
+        "binary_data_output",
+        "min_quality",
+        "priority",
+        "sequence_end",
+        "sequence_id",
+        "sequence_start",
+        "timeout",
+        "triton_enable_empty_final_response",
+    }
+)
+
+
+def settle(request: InferRequest, headers: RequestHeaders, arrived: float, default_timeout: float) -> None:
+    """Sets the deadline, priority, sequence and hints of a request as its parameters and headers say, and leaves it the
+    parameters that are the model's. `arrived`: on the gateway's clock. Raises `InvalidRequestError`."""
+    parameters = request.parameters
+    request.deadline = deadline_of(arrived, headers, parameters, default_timeout)
+    request.hints = hints_of(headers, quality_of(parameters))
+    if parameters:
+        request.priority = whole_parameter(parameters, "priority")
+        request.sequence = _sequence(parameters)
+        request.parameters = {name: value for name, value in parameters.items() if name not in OWN}
+
+
+def _sequence(parameters: Mapping[str, Parameter]) -> SequenceStep | None:
+    """None where the id is 0, "" or absent, as in Triton."""
+    if "sequence_id" not in parameters:
+        return None
+    found = parameters["sequence_id"]
+    if not isinstance(found, str):
+        found = whole_parameter(parameters, "sequence_id", 2**64)
+    if not found:
+        return None
+    return SequenceStep(found, flag(parameters, "sequence_start"), flag(parameters, "sequence_end"))
+
+
+def flag(parameters: Mapping[str, Parameter], name: str, default: bool = False) -> bool:
+    """A parameter that is true or false; raises `InvalidRequestError` for anything else."""
+    value = parameters.get(name, default)
+    if type(value) is not bool:
+        raise InvalidRequestError(f"parameter {name!r} is {value!r}; it must be true or false", name)
+    return value
