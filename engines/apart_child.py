@@ -1,8 +1,6 @@
 """The process of an engine: `python -m engines.apart_child DESCRIPTOR MODEL`. Ends when its parent hangs up or ends."""
 
-import fcntl
 import os
-import select
 import signal
 import socket
 import sys
@@ -10,23 +8,23 @@ from contextlib import suppress
 from pathlib import Path
 
 import engines.errors
-from engines import create
+from engines import create, open_here
 from engines.apart_contents import Contents, EngineContents, GeneratorContents, Reply
+from engines.apart_life import end_with_parent
 from engines.apart_line import NO_TENSORS, Line
 from engines.apart_messages import Command, Failed, Open
 from engines.base import EngineOptions
 from engines.config.pbtxt import parse
 from engines.errors import EngineError, EngineMemoryError, ExecutionError, InvalidInputError, InvalidOutputError
+from engines.sequence_tensors import with_sequence_tensors
 from engines.tensor import Tensors
-
-_STDIN = 0
 
 
 def main() -> None:
     """Obeys until the parent is gone. What stops the parent stops this one by hanging up, so signals are ignored."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     child = _Child(Line(socket.socket(fileno=descriptor), Command))
@@ -34,18 +32,6 @@ def main() -> None:
         while True:
             child.obey_next()
     os._exit(0)  # the SDK's own end would only print what still runs
-
-
-def _end_with_parent() -> None:
-    """Has the kernel end this process when the parent's end of its standard input closes, also in the middle of a run.
-
-    The parent writes nothing there, so the one thing that the signal SIGIO can tell of is that it is gone.
-    """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(_STDIN, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(_STDIN, fcntl.F_SETFL, fcntl.fcntl(_STDIN, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([_STDIN], [], [], 0)[0]:
-        os._exit(0)  # it went before
 
 
 class _Child:
@@ -87,10 +73,10 @@ class _Child:
 
 def _open(command: Open) -> Contents:
     folder = Path(command.folder)
-    config = parse(command.config, source="config.pbtxt", folder=folder.parent)
+    config = with_sequence_tensors(parse(command.config, source="config.pbtxt", folder=folder.parent))
     options = EngineOptions(config, folder, command.device, command.threads, command.threads)
     if command.contents == "engine":
-        return EngineContents(create(options, "open_engine", command.backend), config)
+        return EngineContents(open_here(options, command.backend), config)
     return GeneratorContents(create(options, "open_generator", command.backend))
 
 

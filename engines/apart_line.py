@@ -30,7 +30,10 @@ class TensorHead(msgspec.Struct, array_like=True):
 
 
 class Line(Generic[Message]):
-    """One end of the connection. `wanted`: the type of the messages that come in. Used by one thread."""
+    """One end of the connection. `wanted`: the type of the messages that come in.
+
+    One thread at a time may send, and one receive.
+    """
 
     def __init__(self, connection: socket.socket, wanted: Any) -> None:
         self._socket = connection

@@ -1,28 +1,23 @@
 """A process that runs an engine: started, asked, and ended whatever it does."""
 
-import signal
-import socket
-import subprocess
-import sys
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Literal, TypeVar
 
 from google.protobuf import text_format
 
 import engines.errors
 from engines import Backend
+from engines.apart_life import end, ending, start
 from engines.apart_line import NO_TENSORS, Line
 from engines.apart_messages import Add, Answer, Cancel, Command, Failed, Open
 from engines.apart_watchdog import OPENING_SECONDS
 from engines.base import EngineOptions
-from engines.errors import EngineError, EngineLostError, ExecutionError, ModelLoadError
+from engines.errors import EngineError, EngineLostError, ExecutionError
 from engines.tensor import Array, Tensors
 
 Expected = TypeVar("Expected")
 
 _CHILD = "engines.apart_child"
-_END = 5.0
-"""Seconds that the process gets to end by itself."""
 
 
 def open_apart(
@@ -47,7 +42,8 @@ class ApartProcess:
     """
 
     def __init__(self, name: str) -> None:
-        self._line, self._process = _start(name)
+        (connection,), self._process = start(_CHILD, name)
+        self._line = Line[Answer](connection, Answer)
         self._patience = OPENING_SECONDS
         self._closed = False
         self._was_stuck = False
@@ -89,14 +85,7 @@ class ApartProcess:
             return
         self._closed = True
         self._line.close()
-        try:
-            self._process.wait(_END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            with suppress(subprocess.TimeoutExpired):  # a driver that hangs may keep it even then
-                self._process.wait(_END)
-        if self._process.stdin:
-            self._process.stdin.close()
+        end(self._process)
 
     def _exchange(self, command: Command, tensors: Tensors, seconds: float) -> tuple[Answer, dict[str, Array]]:
         self._patience = seconds
@@ -126,27 +115,5 @@ class ApartProcess:
             return EngineLostError(
                 f"the engine's process made no progress for {self._patience:.3g} s and was ended; {remedy}"
             )
-        ending = _ending(self._process.returncode)
-        return EngineLostError(f"the engine's process {ending}; its words, if any, are in the log above", idle=idle)
-
-
-def _ending(code: int | None) -> str:
-    if code is None:
-        return "hung up and does not end, though it was killed"
-    return f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with code {code}"
-
-
-def _start(name: str) -> tuple[Line[Answer], "subprocess.Popen[bytes]"]:
-    try:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", _CHILD, str(theirs.fileno()), name]
-        with theirs, ExitStack() as on_failure:
-            on_failure.callback(ours.close)
-            process = subprocess.Popen(  # noqa: S603
-                command, bufsize=0, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()]
-            )
-            on_failure.pop_all()
-        return Line(ours, Answer), process
-    except OSError as error:
-        remedy = "free memory, open files or processes"
-        raise ModelLoadError(f"the engine's process cannot be started: {error}; {remedy}") from error
+        fate = ending(self._process)
+        return EngineLostError(f"the engine's process {fate}; its words, if any, are in the log above", idle=idle)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engines.batch import Batch
-from engines.calls import Ask, ask_nobody
+from engines.calls import Ask, CallEngine, ask_nobody
 from engines.model_config import ModelConfig
 from engines.tensor import Signature, Tensors
 
@@ -35,7 +35,7 @@ class EngineOptions:
 
     `device`: the vendor's own device name ("" lets the engine choose). `threads`: CPU threads this instance may use.
     `lone_threads`: those it may use for its smallest batches while it is `alone`: nothing else computes on the cores.
-    `ask`: how a model asks other models.
+    `ask`: how a model asks other models. `instance`: its name, "" is that of the only one: `<model>_0_0`.
     """
 
     config: ModelConfig
@@ -45,7 +45,11 @@ class EngineOptions:
     lone_threads: int = 1
     alone: Callable[[], bool] = lambda: True
     ask: Ask = ask_nobody
+    instance: str = ""
 
+
+AnyEngine = Engine | CallEngine
+"""An engine, however it takes requests: a batch of them as one, or one by one."""
 
 Creator = Callable[[EngineOptions], Engine]
 """Opens an engine; imports its SDK inside; raises `ModelLoadError` or `MissingBackendError`."""

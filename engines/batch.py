@@ -4,8 +4,9 @@ A layout is decided by the batcher; `collate` lays requests out for the engine, 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,12 +119,14 @@ class Padded:
 class Ragged:
     """Triton's ragged batching: ragged inputs are laid end to end in one dimension, `batch_inputs` say where each ends.
 
+    `scattered`: outputs that the batch gives in one piece, and the shape of each request's part of it.
     Source: Triton Inference Server user guide, "Ragged Batching".
     """
 
     rows: tuple[int, ...]
     ragged: frozenset[str]
     batch_inputs: tuple[BatchInput, ...]
+    scattered: Mapping[str, Sequence[tuple[int, ...]]] = field(default_factory=dict)
 
     @property
     def slots(self) -> int:
@@ -139,7 +142,19 @@ class Ragged:
         return Batch(inputs, self.slots)
 
     def split(self, outputs: Tensors) -> list[dict[str, Array]]:
-        return split_rows(outputs, self.rows)
+        parts = split_rows({name: o for name, o in outputs.items() if name not in self.scattered}, self.rows)
+        for name in self.scattered.keys() & outputs.keys():
+            for part, array in zip(parts, _scatter(name, outputs[name], self.scattered[name]), strict=True):
+                part[name] = array
+        return parts
+
+
+def _scatter(name: str, output: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    ends = list(accumulate(map(prod, shapes)))
+    if output.size != ends[-1]:
+        raise InvalidOutputError(f"output {name!r} has {output.size} elements, wanted {ends[-1]} for {list(shapes)}")
+    flat = output.ravel()
+    return [flat[end - prod(shape) : end].reshape(shape) for shape, end in zip(shapes, ends, strict=True)]
 
 
 def _batch_input(extra: BatchInput, sources: Sequence[Array]) -> Array:

@@ -36,7 +36,7 @@ class Call:
     """One request on its way into a model. `inputs`: with the batch dimension, where the model has one.
 
     `outputs`: the names wanted, () all. `correlation`: the sequence it belongs to, 0 or "" none; `start`, `end`: of it.
-    `timeout`: microseconds that are left, 0 no limit. `cancelled`: asks whether anybody still waits, on any thread.
+    `timeout`: microseconds that the caller named, 0 none. `cancelled`: asks whether anybody still waits, on any thread.
     `respond`: takes the answers that `CallEngine.execute` did not return.
     """
 

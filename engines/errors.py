@@ -70,3 +70,25 @@ class EngineRefusedError(ExecutionError):
     """The server that runs the model does not let us in: the key is wrong, or lacks the right."""
 
     retryable = False
+
+
+class ModelAnsweredError(EngineError):
+    """The model's code answered this request with an error, and may be right: a second try would get the same.
+
+    `code`: Triton's name of it, one of `CODES`.
+    """
+
+    CODES: ClassVar = (
+        "UNKNOWN",
+        "INTERNAL",
+        "NOT_FOUND",
+        "INVALID_ARG",
+        "UNAVAILABLE",
+        "UNSUPPORTED",
+        "ALREADY_EXISTS",
+        "CANCELLED",
+    )
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -6,6 +6,7 @@ from typing import Literal
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
+from engines.sequence_batching import SequenceBatching
 from engines.tensor import DataType, TensorSpec
 
 BatchInputKind = Literal[
@@ -16,7 +17,7 @@ BatchInputKind = Literal[
     "BATCH_ITEM_SHAPE",
     "BATCH_ITEM_SHAPE_FLATTEN",
 ]
-InstanceKind = Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU"]
+InstanceKind = Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL"]
 TimeoutAction = Literal["REJECT", "DELAY"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 Isolation = Literal["none", "process"]
@@ -30,6 +31,22 @@ class BatchInput:
     target_name: str
     datatype: DataType
     source_input: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutput:
+    """An output that all requests of a batch give in one piece, laid end to end: BATCH_SCATTER_WITH_INPUT_SHAPE.
+
+    Where its `dims` are -1 a request's part has the size of its `source_input` in the same place.
+    """
+
+    target_name: str
+    source_input: str
+    dims: tuple[int, ...]
+
+    def part(self, source: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a request's part, by that of its source; both with the batch dimension."""
+        return tuple(size if size != -1 else source[place] for place, size in enumerate((-1, *self.dims)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +216,9 @@ class ModelConfig:
     `tolerance`: the least cosine between an answer and that of the fp32 reference. `isolation`: "process" runs each
     instance in a process of its own. `watchdog`: seconds without progress after which such a process is ended, 0: 20
     times the longest batch of its warm-up, at least 1. `finite`: NaN and infinities in an answer are an error.
+    `decoupled`: a request may have any number of answers. `response_cache`: an answer may be given again.
+    `input_reshapes`, `output_reshapes`: the shape in which the model itself takes or gives a tensor, where that is not
+    what `inputs` and `outputs` say.
     """
 
     name: str
@@ -209,7 +229,11 @@ class ModelConfig:
     outputs: tuple[TensorSpec, ...]
     proto: ModelConfigProto
     batch_inputs: tuple[BatchInput, ...] = ()
+    batch_outputs: tuple[BatchOutput, ...] = ()
+    input_reshapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    output_reshapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dynamic_batching: DynamicBatching | None = None
+    sequence_batching: SequenceBatching | None = None
     instance_groups: tuple[InstanceGroup, ...] = (InstanceGroup(),)
     version_policy: VersionPolicy = VersionPolicy()
     accelerators: tuple[Accelerator, ...] = ()
@@ -229,3 +253,5 @@ class ModelConfig:
     isolation: Isolation = "none"
     watchdog: float = 0.0
     finite: bool = False
+    decoupled: bool = False
+    response_cache: bool = False

@@ -41,7 +41,7 @@ def check_tensors(config: ModelConfig, inputs: Sequence[ModelTensor], outputs: S
 
 def accepted(config: ModelConfig) -> Signature:
     """What a batch of this model holds, for `check_inputs`: ragged inputs laid end to end, and `batch_input` made."""
-    if not config.batch_inputs and not any(spec.ragged for spec in config.inputs):
+    if not (config.batch_inputs or config.batch_outputs) and not any(spec.ragged for spec in config.inputs):
         return Signature(config.inputs, config.outputs, config.max_batch_size)
     given = (replace(spec, shape=(-1,) if spec.ragged else (-1, *spec.shape)) for spec in config.inputs)
     made = (
@@ -60,6 +60,7 @@ def check_packed(batch: Batch) -> None:
 
 def _check_group(config: ModelConfig, role: str, specs: Sequence[TensorSpec], found: Sequence[ModelTensor]) -> None:
     by_name: Mapping[str, ModelTensor] = {tensor.name: tensor for tensor in found}
+    scattered = {made.target_name for made in config.batch_outputs}
     for spec in specs:
         tensor = by_name.get(spec.name)
         if tensor is None:
@@ -67,7 +68,14 @@ def _check_group(config: ModelConfig, role: str, specs: Sequence[TensorSpec], fo
             raise ModelLoadError(
                 f"model {config.name!r}: {role} {spec.name!r} of config.pbtxt is not in the file; it has {names}"
             )
+        if spec.optional and tensor.required:
+            raise ModelLoadError(
+                f"model {config.name!r}: input {spec.name!r} is optional in config.pbtxt, but the file has no default "
+                "for it; remove optional (ONNX: or give the file an initializer of that name)"
+            )
         batched = config.max_batch_size > 0
+        if role == "output" and spec.name in scattered and tensor.datatype is spec.datatype:
+            continue
         shape = (-1,) if spec.ragged else ((-1, *spec.shape) if batched else spec.shape)
         if tensor.datatype is not spec.datatype or not _fits(shape, tensor.shape, config.max_batch_size):
             wanted = f"{spec.datatype} {list(shape)}{', batch dimension first' if batched else ''}"

@@ -102,7 +102,8 @@ class OnnxRuntimeEngine:
         check_inputs(batch, self._accepted)
         if self._config.packing is not None:
             check_packed(batch)
-        feed = {**batch.inputs, **{name: _to_str(name, batch.inputs[name]) for name in self._texts}}
+        texts = (name for name in self._texts if name in batch.inputs)
+        feed = {**batch.inputs, **{name: _to_str(name, batch.inputs[name]) for name in texts}}
         try:
             found: list[Any] = self._bound.run(feed) if self._bound else self._session.run(self._outputs, feed)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines.config.json_form import parse_json
 from engines.config.pbtxt import parse
 from engines.config.problems import one_line
 from engines.errors import ModelLoadError
@@ -77,6 +78,21 @@ def _entry(folder: Path, home: Path) -> ModelEntry:
         return ModelEntry(name, folder, config, _served(folder, config.version_policy, home))
     except ModelLoadError as error:
         return ModelEntry(name, folder, config, (), one_line(str(error)))
+
+
+def entry_with(folder: Path, config: str, known: ModelConfig | None = None) -> ModelEntry:
+    """The model in `folder`, with `config`, Triton's JSON, in place of config.pbtxt; a bad one has an error.
+
+    `known`: see `parse_json`.
+    """
+    parsed = None
+    try:
+        home = folder.parent.resolve()
+        _check_home(folder, home)
+        parsed = parse_json(config, source="the config that was sent", folder=folder, known=known)
+        return ModelEntry(folder.name, folder, parsed, _served(folder, parsed.version_policy, home))
+    except ModelLoadError as error:
+        return ModelEntry(folder.name, folder, parsed, (), one_line(str(error)))
 
 
 def _check_home(folder: Path, home: Path) -> None:

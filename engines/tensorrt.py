@@ -90,9 +90,6 @@ def _host_code(config: ModelConfig, notes: PlanNotes) -> bool:
 def _open(config: ModelConfig, sdk: TensorRt, path: Path, notes: PlanNotes, *, host_code: bool) -> "TensorRtEngine":
     plan = Plan(sdk, path, host_code=host_code)
     check_tensors(config, plan.inputs, plan.outputs)
-    for spec in config.inputs:
-        if spec.optional:
-            raise ModelLoadError(f"input {spec.name!r} is optional, which a plan has not; remove optional")
     for batch in warmup_batches(config):
         try:
             choose_profile(plan.profiles, {tensor.name: batch.inputs[tensor.name].shape for tensor in plan.inputs})

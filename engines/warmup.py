@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.batch import Batch, Packed, Placement
+from engines.batch import Batch, Packed, Placement, Ragged
 from engines.errors import InvalidInputError, ModelLoadError
 from engines.model_config import ModelConfig, Packing, WarmupInput, WarmupSample
 from engines.tensor import BYTES, Array, TensorSpec, decode_raw
@@ -25,7 +25,7 @@ def warmup_batches(config: ModelConfig) -> Iterator[Batch]:
         yield from _packed(config, config.packing)
     elif config.warmup:
         for sample in config.warmup:
-            batch = _sampled(sample)
+            batch = _sampled(config, sample)
             for _ in range(sample.count):
                 yield batch
     else:
@@ -43,11 +43,19 @@ def _packed(config: ModelConfig, packing: Packing) -> Iterator[Batch]:
             yield Packed(rows, width, places).collate([text] * len(places))
 
 
-def _sampled(sample: WarmupSample) -> Batch:
-    inputs = {given.spec.name: _filled(given) for given in sample.inputs}
-    if sample.batch_size:
-        inputs = {name: np.stack([array] * sample.batch_size) for name, array in inputs.items()}
-    return Batch(inputs, max(1, sample.batch_size))
+def _sampled(config: ModelConfig, sample: WarmupSample) -> Batch:
+    return _rows(config, {given.spec.name: _filled(given) for given in sample.inputs}, sample.batch_size)
+
+
+def _rows(config: ModelConfig, row: dict[str, Array], size: int) -> Batch:
+    """A batch of `size` requests that all are `row`, an input without its batch dimension; 0: there is none."""
+    if not size:
+        return Batch(row, 1)
+    ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
+    if not ragged and not config.batch_inputs:
+        return Batch({name: np.stack([array] * size) for name, array in row.items()}, size)
+    request = {name: array[np.newaxis] for name, array in row.items()}
+    return Ragged((1,) * size, ragged, config.batch_inputs).collate([request] * size)
 
 
 def _filled(given: WarmupInput) -> Array:
@@ -98,8 +106,8 @@ def _zeros(config: ModelConfig) -> Iterator[Batch]:
         shape = tuple(length if size == -1 else size for size in spec.shape)
         if -1 in shape or spec.ragged:
             return
-        inputs[spec.name] = _zero(spec, (1, *shape) if config.max_batch_size else shape)
-    yield Batch(inputs, 1)
+        inputs[spec.name] = _zero(spec, shape)
+    yield _rows(config, inputs, 1 if config.max_batch_size else 0)
 
 
 def _zero(spec: TensorSpec, shape: tuple[int, ...]) -> Array:

@@ -1,60 +1,88 @@
 """Wires the service together: the only place that knows all rooms."""
 
+import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from fastapi import FastAPI
 
 from engines.cores import available_cores
-from service.api import Operations, mount
+from service.api import MANNERS, Operations, mount
+from service.api.grpc.server import GrpcServer
 from service.api.limits import Limits
 from service.api.scrape import scrape_router
 from service.catalog import Catalog
 from service.cores import CoreBudget
 from service.gateway import Gateway
 from service.opening import Machine
+from service.opening_remote import endpoints_of
 from service.pipelines.pipeline import Doors, Pipeline
 from service.pipelines.policies import load_policies
 from service.routing.opening import open_route
 from service.runtime import Runtime
+from service.scripting import Scripting
+from service.server import ASGIApp, Service
 from service.settings import Settings
 from service.stopping import Stopping
+from service.telemetry.log_settings import LogSettings
 from service.telemetry.metrics import Metrics
 from service.telemetry.startup import report_step
+from service.telemetry.tracing import Tracing
+
+_LAST_TRACES = 5.0
+"""Seconds in which the last traces are written."""
 
 
-def create_app(settings: Settings, stopping: Stopping | None = None) -> FastAPI:
-    """The ASGI application. Models open when it starts and drain when it stops. `stopping`: set by whoever runs it."""
+def create_app(settings: Settings) -> ASGIApp:
+    """The ASGI application alone. Models open when it starts and drain when it stops."""
+    return create_service(settings, Stopping()).app
+
+
+def create_service(settings: Settings, stopping: Stopping) -> Service:
+    """All that is served. Models open when the app starts, and drain when it stops. `stopping`: set by who runs it."""
     clock = time.monotonic
     metrics = Metrics()
     routes = {name: open_route(name, route) for name, route in settings.routes.items()}
     catalog = Catalog(routes=routes, clock=clock)
-    gateway = Gateway(catalog, metrics, clock)
+    tracing = Tracing(settings.trace_file)
+    gateway = Gateway(catalog, metrics, clock, tracing)
+    metrics.remotes.endpoints = partial(endpoints_of, catalog)
     cores = settings.cores or max(1, round(available_cores()))
-    machine = Machine(CoreBudget(cores), cores, clock, settings.max_queue_size, settings.stream_buffer)
+    scripting = Scripting(gateway, settings.default_timeout_ms / 1000, settings.max_queue_size)
+    machine = Machine(
+        CoreBudget(cores), cores, clock, settings.max_queue_size, settings.stream_buffer, scripting.of_a_model
+    )
     doors = Doors(gateway.infer, gateway.generate, catalog.fault, clock, catalog.predict)
     pipelines = [Pipeline(name, p, load_policies(p.policies), doors) for name, p in settings.pipelines.items()]
-    runtime = Runtime(catalog, machine, metrics, gateway.infer, report_step, pipelines)
+    runtime = Runtime(catalog, machine, metrics, gateway, report_step, pipelines)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        scripting.start()
         await runtime.start(settings.model_repository, settings.models)
         yield
         await runtime.stop(settings.shutdown_grace_seconds)
+        await asyncio.to_thread(tracing.close, _LAST_TRACES)
 
     app = FastAPI(title="Batchyard", lifespan=lifespan)
     app.include_router(scrape_router(metrics.exposition))
-    operations = Operations(stopping or Stopping(), runtime if settings.allow_control else None)
-    mount(app, gateway, _limits(settings), operations)
-    return app
+    operations = Operations(stopping, runtime if settings.allow_control else None, LogSettings(), tracing)
+    limits, manner = _limits(settings), MANNERS[settings.compat]()
+    mount(app, gateway, limits, operations, manner)
+    grpc = GrpcServer(gateway, limits, operations, manner, settings.max_grpc_streams) if settings.grpc else None
+    return Service(app, grpc)
 
 
 def _limits(settings: Settings) -> Limits:
+    pattern = settings.header_forward_pattern
     limits = Limits(
         settings.max_body_bytes,
         settings.default_timeout_ms / 1000,
         generation_timeout=settings.generation_timeout_ms / 1000,
+        forward=re.compile(pattern, re.IGNORECASE) if pattern else None,
     )
     return replace(limits, max_embedding_inputs=min(limits.max_embedding_inputs, settings.max_queue_size))

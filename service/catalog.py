@@ -6,24 +6,36 @@ from dataclasses import dataclass, field
 
 from engines.model_config import ModelConfig
 from engines.tensor import Signature
+from service import triton_words
 from service.errors import ModelUnavailableError, NotFoundError
 from service.routing.route import Route
 from service.routing.served import Served
-from service.types import NO_PREDICTION, ModelInfo, Prediction
+from service.types import NO_PREDICTION, ModelInfo, ModelState, Offer, Prediction
 
 COMES_BACK = 1.0
 """Seconds after which to ask a model again that cannot answer now, where nobody knows better: about what opening a
 lost engine anew takes."""
 
 
+def nothing() -> None:
+    """Nothing was written to disk."""
+
+
 @dataclass(slots=True)
 class Model:
-    """One entry of the repository. `versions`: those that are open; `reason`: why it cannot answer, "" if it can."""
+    """One entry of the repository. `versions`: those that are open; `reason`: why it cannot answer, "" if it can.
+
+    `closed`: versions that it has, or had, while none is open; `state`: what is done to it then. `release`: removes
+    what was written to disk for it; blocks.
+    """
 
     name: str
     config: ModelConfig | None = None
     versions: dict[str, Served] = field(default_factory=dict)
     reason: str = ""
+    closed: tuple[str, ...] = ()
+    state: ModelState = "UNAVAILABLE"
+    release: Callable[[], None] = nothing
 
     @property
     def newest(self) -> str:
@@ -45,7 +57,8 @@ class Catalog:
         model = self._model(name, version)
         served = model.versions.get(version or model.newest)
         if served is None:
-            raise ModelUnavailableError(f"model {name!r} is unavailable: {model.reason}")
+            text = f"model {name!r} is unavailable: {model.reason}"
+            raise ModelUnavailableError(text).as_triton(triton_words.not_loaded(name))
         return served
 
     def check(self, name: str, served: Served) -> None:
@@ -64,9 +77,11 @@ class Catalog:
     def _model(self, name: str, version: str) -> Model:
         model = self.models.get(name)
         if model is None:
-            raise NotFoundError(f"unknown model {name!r}; known are {', '.join(sorted([*self.models, *self.routes]))}")
+            text = f"unknown model {name!r}; known are {', '.join(sorted([*self.models, *self.routes]))}"
+            raise NotFoundError(text).as_triton(triton_words.unknown_model(name))
         if version and version not in model.versions and not model.reason:
-            raise NotFoundError(f"model {name!r} has no version {version!r}; served are {', '.join(model.versions)}")
+            text = f"model {name!r} has no version {version!r}; served are {', '.join(model.versions)}"
+            raise NotFoundError(text).as_triton(triton_words.unknown_model(name, version))
         return model
 
     @staticmethod
@@ -125,6 +140,17 @@ class Catalog:
         newest = self.newest(name)
         return newest.intake.signature if newest else None
 
+    def offer(self, name: str, version: str = "") -> Offer | None:
+        """What a model, or the variants of a route, take and give; None where none of them is open."""
+        route = self.routes.get(name)
+        for model in map(self.models.get, route.variants if route else (name,)):
+            served = model.versions.get(model.newest if route else version or model.newest) if model else None
+            if model and served:
+                config, signature = model.config, served.intake.signature
+                most = 0 if config and config.text else signature.max_batch_size
+                return Offer(signature, config is not None and config.decoupled, most)
+        return None
+
     def info(self, name: str, version: str = "") -> ModelInfo:
         """Describes a model or route; raises `NotFoundError`."""
         if name in self.routes:
@@ -143,12 +169,14 @@ class Catalog:
         return ModelInfo(
             name=model.name,
             versions=tuple(sorted(model.versions, key=int)),
-            platform=config.platform if config else "",
+            platform=(config.platform or config.backend) if config else "",
             backend=config.backend if config else "",
             signature=signature,
             ready=not reason,
             reason=reason,
             config=config,
+            closed=() if model.versions else model.closed,
+            state="UNAVAILABLE" if served else model.state,
         )
 
     def _route_info(self, route: Route, version: str) -> ModelInfo:

@@ -194,7 +194,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     from service import app, server
 
     try:
-        server.serve(settings, app.create_app)
+        server.serve(settings, app.create_service)
     except InvalidSettingsError as error:
         _fail(str(error), 2)
     except (server.CannotStartError, BatchyardError) as error:

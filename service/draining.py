@@ -5,9 +5,10 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 
@@ -36,6 +37,20 @@ class StopTimes:
     grace: float
 
 
+class DoorError(Exception):
+    """Another server could not be opened; says why."""
+
+
+class Door(Protocol):
+    """The server of another protocol, which starts and stops with uvicorn's."""
+
+    async def start(self, bound: socket.socket) -> None:
+        """Takes calls from now on, in place of a bound socket, which it closes. Raises `OSError` where it cannot."""
+
+    async def stop(self, grace: float) -> None:
+        """Refuses new calls and answers those in hand, for at most `grace` seconds; then it tells the rest so."""
+
+
 class DrainingServer(uvicorn.Server):
     """Stops in phases, each of which loses nothing:
 
@@ -46,21 +61,37 @@ class DrainingServer(uvicorn.Server):
     4. Idle connections are closed, then the app shuts down. A second SIGINT leaves at once.
 
     Only public names of uvicorn are used; its own shutdown closes idle connections first, and what is on its way on
-    them is lost. `ready` is called once the app has started and the socket accepts connections.
+    them is lost. `ready` is called once the app has started and the socket accepts connections. `doors`: other servers,
+    each with the socket that is bound for it; they are opened after the app, and closed in phases 2 and 3.
     """
 
-    def __init__(self, config: uvicorn.Config, times: StopTimes, stopping: Stopping, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        times: StopTimes,
+        stopping: Stopping,
+        ready: Callable[[], None],
+        doors: Sequence[tuple[Door, socket.socket]] = (),
+    ) -> None:
         super().__init__(config)
         self._times = times
         self._stopping = stopping
         self._ready = ready
+        self._doors = doors
         self._drained_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Opens the app and the sockets."""
+        """Opens the app, the sockets and the doors; raises `DoorError`."""
         await super().startup(sockets)
-        if not self.should_exit:
-            self._ready()
+        if self.should_exit:
+            return
+        try:
+            for door, bound in self._doors:
+                await door.start(bound)
+        except OSError as error:
+            await self.lifespan.shutdown()
+            raise DoorError(error.strerror or str(error)) from error
+        self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """What a signal does. Logging is left to the event loop: a signal may come in the middle of another line."""
@@ -92,13 +123,26 @@ class DrainingServer(uvicorn.Server):
         """Phases 2 to 4."""
         self._stopping.begun = True
         self._say_close()
+        end = time.monotonic() + self._times.grace
+        doors = asyncio.gather(*(door.stop(self._times.grace) for door, _ in self._doors), return_exceptions=True)
         await self._stop_accepting(sockets or [])
-        await self._answer_what_is_in_hand(time.monotonic() + self._times.grace)
+        await self._answer_what_is_in_hand(end)
         await self._end_the_rest()
+        await self._closed(doors)
         if not self.force_exit:
             LOGGER.info("all connections are closed: the models shut down")
             await self.lifespan.shutdown()
         LOGGER.info("stopped")
+
+    async def _closed(self, doors: "asyncio.Future[list[BaseException | None]]") -> None:
+        while not doors.done() and not self.force_exit:
+            await asyncio.wait({doors}, timeout=_STEP)
+        if not doors.done():
+            doors.cancel()
+            return
+        for error in doors.result():
+            if error is not None:
+                LOGGER.error("closing a server failed", exc_info=error)
 
     async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
         for listener in sockets:

@@ -7,10 +7,12 @@ from service.types import DIRECT, Routed
 
 class BatchyardError(Exception):
     """Base: the message is written for the caller. `routed`: what a route had found by then, where it was asked to
-    explain. `triton`: the message as Triton words it, "" where it has none for this, for `compat = "triton"`."""
+    explain. `triton`: the message as Triton words it, "" where it has none for this, for `compat = "triton"`.
+    `executed`: the model looked at the request, and this is what it said."""
 
     routed: Routed = DIRECT
     triton: str = ""
+    executed: bool = False
 
     def as_triton(self, words: str) -> Self:
         """The same, with Triton's words."""
@@ -28,6 +30,10 @@ class InvalidRequestError(BatchyardError):
 
 class UnsupportedError(InvalidRequestError):
     """Well-formed, but not served here."""
+
+
+class SequenceLostError(InvalidRequestError):
+    """What the request goes on from is lost; its sequence must be started again."""
 
 
 class RequestTooLargeError(InvalidRequestError):

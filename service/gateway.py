@@ -1,16 +1,19 @@
 """The one door: every protocol calls `Gateway.infer` or `Gateway.generate`."""
 
 from asyncio import CancelledError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from service.catalog import Catalog
-from service.errors import BatchyardError, NotFoundError
+from service.errors import BatchyardError, ModelUnavailableError, NotFoundError
 from service.generating import GenerateRequest, Generation
 from service.outcome import outcome_of
 from service.routing.errand import Asked
 from service.routing.router import Router
 from service.routing.served import Served
 from service.telemetry.metrics import Metrics
+from service.telemetry.statistics import ModelStatistics
+from service.telemetry.tracing import Tracing
 from service.types import InferRequest, InferResponse, ModelInfo, Responses
 from service.watched import WatchedGeneration
 from service.watched_responses import WatchedResponses
@@ -20,17 +23,23 @@ Clock = Callable[[], float]
 
 
 class Gateway:
-    """Has a request answered by what its name stands for, and counts the outcome, once."""
+    """Has a request answered by what its name stands for, and counts the outcome, once. `tracing`: None, none."""
 
-    def __init__(self, catalog: Catalog, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics, clock: Clock, tracing: Tracing | None = None) -> None:
         self.clock = clock
+        self._tracing = tracing or Tracing()
         self._catalog = catalog
         self._metrics = metrics
         self._router = Router(catalog, metrics.routes, clock)
         metrics.routes.breaker_states = catalog.breaker_states
 
-    async def infer(self, request: InferRequest) -> InferResponse:
+    def infer(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
         """Answers a request; raises `BatchyardError` only. Cancelling the awaiting task drops the work."""
+        if self._tracing.on:
+            return self._tracing.infer(request, self._infer, self.clock)
+        return self._infer(request)
+
+    async def _infer(self, request: InferRequest) -> InferResponse:
         start = self.clock()
         asked = Asked()
         try:
@@ -38,14 +47,19 @@ class Gateway:
         except (BatchyardError, CancelledError) as error:
             self._count_failure(request, asked.served, error, self.clock() - start)
             raise
-        self._metrics.request_done(response.model, response.version, "success", self.clock() - start)
-        self._metrics.queue_wait(response.model, response.version, response.timing.queue)
+        self._metrics.answered(response, request.inputs, self.clock() - start)
         if request.outputs:
-            response.outputs = {name: response.outputs[name] for name in request.outputs}
+            found = response.outputs
+            response.outputs = {name: array for name, array in found.items() if name in request.outputs}
         return response
 
-    async def stream(self, request: InferRequest) -> Responses:
+    def stream(self, request: InferRequest) -> Coroutine[Any, Any, Responses]:
         """Accepts a request that may have any number of answers; raises `BatchyardError` only, as does reading them."""
+        if self._tracing.on:
+            return self._tracing.stream(request, self._stream, self.clock)
+        return self._stream(request)
+
+    async def _stream(self, request: InferRequest) -> Responses:
         start = self.clock()
         asked = Asked()
         try:
@@ -54,7 +68,7 @@ class Gateway:
             self._count_failure(request, asked.served, error, self.clock() - start)
             raise
         name = asked.served.replica.name if asked.served else request.model
-        return WatchedResponses(responses, request.outputs, routed, name, start, self.clock, self._metrics)
+        return WatchedResponses(responses, request, routed, name, start, self.clock, self._metrics)
 
     async def generate(self, request: GenerateRequest) -> Generation:
         """Accepts a request to generate text; raises `BatchyardError` only, as does reading the answer."""
@@ -86,6 +100,21 @@ class Gateway:
     def model(self, name: str, version: str = "") -> ModelInfo:
         """Describes a model or route; raises `NotFoundError`."""
         return self._catalog.info(name, version)
+
+    def statistics(self, name: str = "", version: str = "") -> Sequence[ModelStatistics]:
+        """What Triton's statistics extension tells: of all that is open, of a model's versions or one of them, or of a
+        route's variants. Raises `NotFoundError`, `ModelUnavailableError`."""
+        if not name:
+            infos = [info for info in self._catalog.infos() if not info.variants]
+            return [self._metrics.statistics(info.name, one) for info in infos for one in info.versions]
+        info = self._catalog.info(name, version)
+        if info.variants:
+            return [found for variant in info.variants for found in self.statistics(variant)]
+        versions = (version,) if version in info.versions else info.versions
+        if not versions or (version and version not in versions):
+            said = f"requested model '{name}' is not available"
+            raise ModelUnavailableError(f"model {name!r} is unavailable: {info.reason}").as_triton(said)
+        return [self._metrics.statistics(name, one) for one in versions]
 
     def models(self) -> Sequence[ModelInfo]:
         """All models and routes, unavailable ones included."""

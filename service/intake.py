@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engines.tensor import Array, Signature, TensorSpec, data_type_of
+from service import triton_words
 from service.errors import InvalidRequestError
 from service.types import InferRequest, Job
 
@@ -47,46 +48,62 @@ def check_request(request: InferRequest, signature: Signature) -> int:
     for name, array in request.inputs.items():
         spec = specs.get(name)
         if spec is None:
-            raise InvalidRequestError(f"unknown input {name!r}; the model takes {_names(signature.inputs)}", name)
+            raise _unknown(request, name, signature)
         if signature.max_batch_size and spec.shape == (1,) and array.ndim == 1:
             array = request.inputs[name] = array.reshape(-1, 1)
-        _check_tensor(array, spec, signature.max_batch_size)
+        _check_tensor(request, array, spec, signature.max_batch_size)
         if signature.max_batch_size:
-            rows = _same_rows(rows, len(array), name, signature.max_batch_size)
+            rows = _same_rows(request, rows, len(array), name, signature.max_batch_size)
     _check_names(request, signature)
     return rows or 1
 
 
-def _check_tensor(array: Array, spec: TensorSpec, max_batch_size: int) -> None:
+def _unknown(request: InferRequest, name: str, signature: Signature) -> InvalidRequestError:
+    known = {spec.name for spec in signature.inputs}
+    least = sum(not spec.optional for spec in signature.inputs)
+    fits = least <= len(request.inputs) <= len(known)
+    said = triton_words.unknown_input(request, name) if fits else triton_words.count(request, signature)
+    text = f"unknown input {name!r}; the model takes {_names(signature.inputs)}"
+    return InvalidRequestError(text, name).as_triton(said)
+
+
+def _check_tensor(request: InferRequest, array: Array, spec: TensorSpec, max_batch_size: int) -> None:
     if array.dtype != spec.datatype.numpy:
         raise InvalidRequestError(
             f"input {spec.name!r} has datatype {data_type_of(array)}, the model takes {spec.datatype}", spec.name
-        )
+        ).as_triton(triton_words.datatype(request, spec, array))
     found = array.shape[1:] if max_batch_size else array.shape
     if len(found) == len(spec.shape) and all(w in (-1, f) for w, f in zip(spec.shape, found, strict=True)):
         return
     wanted = [*([-1] if max_batch_size else []), *spec.shape]
     raise InvalidRequestError(
         f"input {spec.name!r} has shape {list(array.shape)}, the model takes {wanted} (-1 is any size)", spec.name
-    )
+    ).as_triton(triton_words.shape(request, spec, array, max_batch_size))
 
 
-def _same_rows(rows: int, found: int, name: str, most: int) -> int:
+def _same_rows(request: InferRequest, rows: int, found: int, name: str, most: int) -> int:
     if found == 0 or found > most:
-        raise InvalidRequestError(f"input {name!r} has a batch of {found}, the model takes 1 to {most}", name)
+        text = f"input {name!r} has a batch of {found}, the model takes 1 to {most}"
+        raise InvalidRequestError(text, name).as_triton(triton_words.too_many_rows(request, most))
     if rows and rows != found:
-        raise InvalidRequestError(f"input {name!r} has a batch of {found}, the inputs before it {rows}", name)
+        text = f"input {name!r} has a batch of {found}, the inputs before it {rows}"
+        raise InvalidRequestError(text, name).as_triton(triton_words.rows_differ(request))
     return found
 
 
 def _check_names(request: InferRequest, signature: Signature) -> None:
     for spec in signature.inputs:
         if not spec.optional and spec.name not in request.inputs:
-            raise InvalidRequestError(f"input {spec.name!r} is missing; found {sorted(request.inputs)}", spec.name)
+            text = f"input {spec.name!r} is missing; found {sorted(request.inputs)}"
+            raise InvalidRequestError(text, spec.name).as_triton(triton_words.count(request, signature))
+    if signature.inputs and not request.inputs:
+        text = f"no input is given; give at least one of {_names(signature.inputs)}"
+        raise InvalidRequestError(text).as_triton(triton_words.no_inputs(request))
     known = {spec.name for spec in signature.outputs}
     for name in request.outputs:
         if name not in known:
-            raise InvalidRequestError(f"unknown output {name!r}; the model has {_names(signature.outputs)}", name)
+            text = f"unknown output {name!r}; the model has {_names(signature.outputs)}"
+            raise InvalidRequestError(text, name).as_triton(triton_words.unknown_output(request, name))
 
 
 def _names(specs: tuple[TensorSpec, ...]) -> str:

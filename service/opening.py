@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from engines import open_engine
-from engines.base import Engine, EngineOptions
+from engines import complete_config, open_call_engine, open_engine, takes_calls
+from engines.base import AnyEngine, EngineOptions
 from engines.batch import Batch
+from engines.calls import Ask, CallEngine, ask_nobody
 from engines.cores import threads_per_instance
 from engines.model_config import DynamicBatching, InstanceGroup, ModelConfig
+from engines.sequence_tensors import with_sequence_tensors
 from engines.tensor import Signature
 from engines.text import Tokenizer
 from engines.warmup import warmup_batches
@@ -31,6 +33,7 @@ class Machine:
     """What all models share: the cores, the clock, and the bounds of their queues.
 
     `max_queue`: parts that each model's queue holds. `stream_buffer`: events of one stream that wait for its reader.
+    `new_ask`: makes what one model asks others by.
     """
 
     cores: CoreBudget
@@ -38,14 +41,18 @@ class Machine:
     clock: Clock
     max_queue: int
     stream_buffer: int = 1024
+    new_ask: Callable[[], Ask] = lambda: ask_nobody
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Engines ready to run, with what feeds them. `threads`: CPU cores one batch takes, 0 where a device computes."""
+    """Engines ready to run, with what feeds them. `threads`: CPU cores one batch takes, 0 where a device computes, or a
+    process that may wait for other models. `config`: with what the model says of itself.
+    """
 
+    config: ModelConfig
     intake: Intake
-    engines: list[Owned[Engine]]
+    engines: list[Owned[AnyEngine]]
     batcher: Batcher
     threads: int
 
@@ -55,34 +62,38 @@ def open_version(config: ModelConfig, folder: Path, version: str, machine: Machi
 
     `warming`: the cores that warming up takes.
     """
+    config = complete_config(config, folder / version)
+    calls = takes_calls(config)
     devices = list(placements(config))
     threads = config.threads or threads_per_instance(machine.core_count, len(devices))
     options = EngineOptions(
-        config,
+        with_sequence_tensors(config),
         folder / version,
         threads=threads,
         lone_threads=machine.core_count,
         alone=partial(machine.cores.is_only, threads),
+        ask=machine.new_ask(),
     )
-    on_cpu = computes_on_cpu(config) and not any(devices)
+    on_cpu = computes_on_cpu(config) and not any(devices) and not calls
     cost = CostModel()
     intake = open_intake(config, folder, version, machine.max_queue)
-    engines: list[Owned[Engine]] = []
+    engines: list[Owned[AnyEngine]] = []
     try:
-        for number, device in enumerate(devices):
-            create = partial(open_engine, replace(options, device=device))
-            engines.append(open_owned(f"{config.name}:{version}#{number}", create))
+        for number, (device, name) in enumerate(zip(devices, instance_names(config), strict=True)):
+            create: Callable[[EngineOptions], AnyEngine] = open_call_engine if calls else open_engine
+            create_this = partial(create, replace(options, device=device, instance=name))
+            engines.append(open_owned(f"{config.name}:{version}#{number}", create_this))
         with warming.taken(machine.core_count if on_cpu else 0):
             for owned in engines:
                 owned.owner.call(owned.engine.warm_up)
-            engines[0].owner.call(partial(_measure, engines[0].engine, config, cost, machine.clock))
+            engines[0].owner.call(partial(_measure, engines[0].engine, options.config, cost, machine.clock))
     except BaseException:
         for owned in engines:
             owned.owner.start(owned.engine.close)
         raise
     settings = config.dynamic_batching or DynamicBatching()
     batcher = Batcher(composer(config), cost, machine.max_queue, len(engines), settings)
-    return Opened(intake, engines, batcher, threads if on_cpu else 0)
+    return Opened(config, intake, engines, batcher, threads if on_cpu else 0)
 
 
 def computes_on_cpu(config: ModelConfig) -> bool:
@@ -99,6 +110,13 @@ def placements(config: ModelConfig) -> Iterator[str]:
                 yield device
 
 
+def instance_names(config: ModelConfig) -> Iterator[str]:
+    """The name of each instance, in the order of `placements`; Triton's, where the group has none."""
+    for index, group in enumerate(config.instance_groups or (InstanceGroup(),)):
+        for number in range(group.count * max(1, len(group.gpus))):
+            yield f"{group.name or f'{config.name}_{index}'}_{number}"
+
+
 def open_intake(config: ModelConfig, folder: Path, version: str, most_texts: int) -> Intake:
     """The door that the model's configuration asks for; raises `ModelLoadError`."""
     if config.text is None:
@@ -113,18 +131,24 @@ def composer(config: ModelConfig) -> Composer:
     """How batches of this model are composed: Triton's settings, and packing or padding where declared."""
     if config.packing is not None:
         return PackComposer(config.packing)
+    ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
+    stacking = StackComposer(config.max_batch_size, (), ragged, config.batch_inputs, config.batch_outputs)
     if config.max_batch_size == 0 or config.dynamic_batching is None:
-        return SingleComposer(config.max_batch_size)
+        plain = not (ragged or config.batch_inputs or config.batch_outputs)
+        return SingleComposer(config.max_batch_size, None if plain else stacking)
     if config.padding:
         sequences = frozenset(spec.name for spec in config.outputs if spec.shape[:1] == (-1,))
         return PadComposer(config.max_batch_size, config.padding, sequences)
-    ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
-    preferred = config.dynamic_batching.preferred_batch_sizes
-    return StackComposer(config.max_batch_size, preferred, ragged, config.batch_inputs)
+    return replace(stacking, preferred=config.dynamic_batching.preferred_batch_sizes)
 
 
-def _measure(engine: Engine, config: ModelConfig, cost: CostModel, clock: Clock) -> None:
-    """Seeds the cost model: the smallest and the largest batch of each width, so that no first request is guessed."""
+def _measure(engine: AnyEngine, config: ModelConfig, cost: CostModel, clock: Clock) -> None:
+    """Seeds the cost model: the smallest and the largest batch of each width, so that no first request is guessed.
+
+    Not of an engine that takes requests one by one: running its code is seen by the model, and may be by others.
+    """
+    if isinstance(engine, CallEngine):
+        return
     for shape, batch in _extremes(warmup_batches(config), config):
         start = clock()
         engine.run(batch)

@@ -3,6 +3,7 @@
 from asyncio import CancelledError
 
 from service.errors import (
+    BatchyardError,
     DeadlineExceededError,
     EngineFailedError,
     ModelUnavailableError,
@@ -15,6 +16,8 @@ from service.telemetry.metrics import Outcome
 def outcome_of(error: BaseException) -> Outcome:
     """The reason that goes with an error."""
     match error:
+        case BatchyardError(executed=True):
+            return "BACKEND"
         case CancelledError() | SlowReaderError():
             return "CANCELED"
         case RetryLaterError() | DeadlineExceededError() | ModelUnavailableError():

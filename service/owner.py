@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
+Kept = TypeVar("Kept", covariant=True)
 
 
 class Owner:
@@ -55,12 +56,12 @@ class _Call(Generic[Result]):
 
 
 @dataclass(frozen=True, slots=True)
-class Owned(Generic[Result]):
+class Owned(Generic[Kept]):
     """An engine or a generator, the thread it lives on, and what opens another like it."""
 
-    engine: Result
+    engine: Kept
     owner: Owner
-    reopen: Callable[[], Result]
+    reopen: Callable[[], Kept]
 
 
 def open_owned(name: str, create: Callable[[], Result]) -> Owned[Result]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from service.routing.served import Served
@@ -32,9 +32,12 @@ class Replacing:
                 await asyncio.wait({draining})
             yield
 
-    def retire(self, model: str, old: Iterable[Served]) -> None:
-        """Has what nobody is given any more answer what it holds, then close. Call it within `alone`."""
-        self._draining[model] = asyncio.create_task(_drain(model, list(old)))
+    def retire(self, model: str, old: Iterable[Served], closed: Callable[[], None]) -> None:
+        """Has what nobody is given any more answer what it holds, then close. Call it within `alone`.
+
+        `closed`: called in the end, in every case; may block for as long as removing some files takes.
+        """
+        self._draining[model] = asyncio.create_task(_drain(model, list(old), closed))
 
     async def finish(self, grace: float) -> None:
         """Gives what still drains `grace` seconds."""
@@ -44,9 +47,13 @@ class Replacing:
                 task.cancel()
 
 
-async def _drain(model: str, old: list[Served]) -> None:
-    await asyncio.sleep(_HANDOVER)
-    ends = await asyncio.gather(*(served.replica.close(_DRAIN) for served in old), return_exceptions=True)
-    for error in ends:
-        if isinstance(error, Exception):
-            LOGGER.error("closing what was loaded of %s failed", model, exc_info=error)
+async def _drain(model: str, old: list[Served], closed: Callable[[], None]) -> None:
+    try:
+        if old:
+            await asyncio.sleep(_HANDOVER)
+        ends = await asyncio.gather(*(served.replica.close(_DRAIN) for served in old), return_exceptions=True)
+        for error in ends:
+            if isinstance(error, Exception):
+                LOGGER.error("closing what was loaded of %s failed", model, exc_info=error)
+    finally:
+        closed()

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,23 +12,28 @@ from typing import NoReturn
 from engines.errors import EngineError, ModelLoadError
 from engines.repository import ModelEntry, scan_all
 from engines.tensor import Signature
-from service.batching.replica import Identity, LocalReplica
+from service import triton_words
+from service.awaiting import Awaiting, is_remote
 from service.catalog import Catalog, Model
 from service.cores import CoreBudget
-from service.ensemble import Ensemble, Infer
+from service.ensembles.door import Door
+from service.ensembles.ensemble import Ensemble
 from service.errors import LoadFailedError, NotFoundError
-from service.generation.remote import RemoteReplica
-from service.generation.replica import GeneratorReplica
+from service.gateway import Gateway
 from service.intake import TensorIntake
 from service.opening import Machine, open_version
 from service.opening_generation import open_generation
+from service.opening_replica import open_replica
+from service.overrides import NO_OVERRIDES, Overrides
+from service.overriding import find
 from service.pipelines.pipeline import VERSION, Pipeline
 from service.replacing import Replacing
 from service.routing.breaker import unbreakable
-from service.routing.replica import Replica
 from service.routing.route import Route
 from service.routing.served import Served
+from service.steps import dependents_of, in_a_loop, step_names, steps_first
 from service.telemetry.metrics import Metrics
+from service.watching import watch
 
 LOGGER = logging.getLogger("batchyard.runtime")
 
@@ -42,22 +48,25 @@ class Runtime:
     catalog: Catalog
     machine: Machine
     metrics: Metrics
-    infer: Infer
+    gateway: Gateway
     report: Report
     pipelines: Sequence[Pipeline] = ()
     roots: list[Path] = field(default_factory=list)
     declared: dict[str, Route] = field(default_factory=dict)
     replacing: Replacing = field(default_factory=Replacing)
+    named: set[str] = field(default_factory=set)
+    awaiting: Awaiting = field(default_factory=Awaiting)
 
     async def start(self, roots: Sequence[Path], names: Sequence[str]) -> None:
         """Opens every model of `roots` (only `names`, if any are given), ensembles and pipelines last."""
         self.roots[:] = roots
+        self.named.update(names)
         self.declared.update(self.catalog.routes)
         found = scan_all(roots)
         _check_wanted(names, found)
-        entries = [entry for entry in found if not names or entry.name in names]
+        entries = steps_first([entry for entry in found if not names or entry.name in names])
         self._check_names(entries)
-        looped = _in_a_loop(entries, self.catalog)
+        looped = in_a_loop(entries, self.catalog)
         for done, entry in enumerate(entries, start=1):
             reason = looped.get(entry.name)
             opened = partial(self._open, entry, self.machine.cores)
@@ -76,82 +85,101 @@ class Runtime:
         if not self.catalog.fault(pipeline.classifier):
             pipeline.review(self.catalog.info(pipeline.classifier).signature)
 
-    async def load(self, name: str) -> None:
-        """Opens a model as it lies on disk now, warms it while what is loaded of it serves, and switches.
+    async def load(self, name: str, overrides: Overrides = NO_OVERRIDES) -> None:
+        """Opens a model as it lies on disk now, but for what is overridden, warms it while what is loaded of it serves,
+        and switches. The models of an ensemble's steps are loaded before it where they are not.
 
-        Where it cannot be opened nothing changes. Raises `NotFoundError`, `LoadFailedError`.
+        Where it cannot be opened nothing changes; what a caller began who leaves is done to its end. Raises
+        `NotFoundError`, `InvalidRequestError`, `LoadFailedError`.
         """
+        await asyncio.shield(self._load(name, overrides))
+        self.named.add(name)
+
+    async def _load(self, name: str, overrides: Overrides) -> None:
         async with self.replacing.alone(name):
-            entry = await asyncio.to_thread(self._find, name)
+            self._check_is_model(name)
+            source = await asyncio.to_thread(find, self.roots, name, overrides)
             old = self.catalog.models.get(name, Model(name))
-            new = await self._open_anew(entry)
+            if not old.versions:
+                self._show(Model(name, source.entry.config, reason="it is being loaded", state="LOADING"))
+            new = await self._open_anew(source.entry)
+            new.release = source.release
             if new.reason:
-                self._give_up(new, old)
+                self._give_up(new, old, source.entry)
             self._show(new)
             self._check_variants(name)
-            self.replacing.retire(name, old.versions.values())
+            self.replacing.retire(name, old.versions.values(), old.release)
             LOGGER.info("loaded %s, versions %s", name, ", ".join(new.versions), extra={"model": name})
 
-    async def unload(self, name: str) -> None:
-        """Takes a model out of service; what it holds is answered. Raises `NotFoundError`."""
+    async def unload(self, name: str, dependents: bool = False) -> None:
+        """Takes a model out of service; what it holds is answered. Raises `NotFoundError`.
+
+        `dependents`: and the models of its steps that nothing else needs, and that nobody asked to be loaded.
+        """
+        steps = dependents_of(name, self.catalog.models, self.named) if dependents else []
+        for model in (name, *steps):
+            await self._unload(model)
+
+    async def _unload(self, name: str) -> None:
         async with self.replacing.alone(name):
             self._check_is_model(name)
             old = self.catalog.models.get(name)
             if old is None:
                 raise NotFoundError(f"no model {name!r} is loaded; loaded are {', '.join(sorted(self.catalog.models))}")
             reason = f"it was unloaded; POST /v2/repository/models/{name}/load loads it"
-            self._show(Model(name, old.config, reason=reason))
-            self.replacing.retire(name, old.versions.values())
-            LOGGER.info("unloaded %s", name, extra={"model": name})
+            gone = Model(name, old.config, {}, reason, tuple(old.versions) or old.closed, "UNLOADING")
 
-    def _find(self, name: str) -> ModelEntry:
-        """The model in the repository, as it is now."""
-        self._check_is_model(name)
-        found = {entry.name: entry for entry in scan_all(self.roots)}
-        if name not in found:
-            raise NotFoundError(f"the model repository has no {name!r}; it has {', '.join(found) or 'none'}")
-        return found[name]
+            def closed() -> None:
+                old.release()
+                gone.state = "UNAVAILABLE"
+
+            self._show(gone)
+            self.named.discard(name)
+            self.replacing.retire(name, old.versions.values(), closed)
+            LOGGER.info("unloaded %s", name, extra={"model": name})
 
     def _check_is_model(self, name: str) -> None:
         if name in self.declared or any(name == pipeline.model for pipeline in self.pipelines):
             raise NotFoundError(f"{name!r} is a route or pipeline of the settings; load and unload its models")
 
     async def _open_anew(self, entry: ModelEntry) -> Model:
-        others = [model for model in self.catalog.models.values() if model.name != entry.name]
-        looped = _in_a_loop([*others, entry], self.catalog).get(entry.name)
+        looped = self._loop_of(entry)
+        if not looped:
+            await self._load_steps(entry)
+            looped = self._loop_of(entry)
         if looped:
             return Model(entry.name, entry.config, reason=looped)
         # A budget of its own: to warm up takes all cores at once, and what serves may not wait so long for its own.
         return await self._open(entry, CoreBudget(self.machine.core_count))
 
-    def _give_up(self, new: Model, old: Model) -> NoReturn:
+    def _loop_of(self, entry: ModelEntry) -> str:
+        """Why this ensemble would call itself; "" if it would not."""
+        others = [model for model in self.catalog.models.values() if model.name != entry.name]
+        return in_a_loop([*others, entry], self.catalog).get(entry.name, "")
+
+    async def _load_steps(self, entry: ModelEntry) -> None:
+        """Loads what an ensemble needs and nobody has loaded; where that fails the ensemble itself will say so."""
+        for name in step_names(entry):
+            if self.catalog.newest(name) is None and name not in self.declared:
+                with suppress(NotFoundError, LoadFailedError):
+                    await self._load(name, NO_OVERRIDES)
+
+    def _give_up(self, new: Model, old: Model, entry: ModelEntry) -> NoReturn:
         """Closes what could be opened of a model that cannot be loaded; raises `LoadFailedError`."""
-        self.replacing.retire(new.name, new.versions.values())
+        self.replacing.retire(new.name, new.versions.values(), new.release)
+        name, reason = new.name, new.reason
+        said = triton_words.not_polled(name) if entry.error else triton_words.not_opened(name, entry.versions, reason)
         if not old.versions:
-            self._show(Model(new.name, new.config, reason=new.reason))
-            raise LoadFailedError(f"model {new.name!r} was not loaded: {new.reason}")
+            self._show(Model(name, new.config, reason=reason, closed=tuple(map(str, entry.versions))))
+            raise LoadFailedError(f"model {name!r} was not loaded: {reason}").as_triton(said)
         serving = f"what was loaded before goes on: version {', '.join(old.versions)}"
-        raise LoadFailedError(f"model {new.name!r} was not loaded, {serving}: {new.reason}")
+        raise LoadFailedError(f"model {name!r} was not loaded, {serving}: {reason}").as_triton(said)
 
     def _show(self, model: Model) -> None:
         """Gives callers this in place of what they were given by its name, and counts what waits in it."""
         old = self.catalog.models.get(model.name)
         self.catalog.models[model.name] = model
-        for version, served in old.versions.items() if old else ():
-            self.metrics.watch_pending(model.name, version, lambda: 0)
-            if isinstance(served.replica, GeneratorReplica | RemoteReplica):
-                self.metrics.watch_running(model.name, version, lambda: 0)
-        for version, served in model.versions.items():
-            self._watch(model.name, version, served.replica)
-
-    def _watch(self, name: str, version: str, replica: Replica) -> None:
-        match replica:
-            case LocalReplica():
-                self.metrics.watch_pending(name, version, lambda: replica.pending)
-                self.metrics.watch_engines(name, version, replica.calibration, lambda: replica.faults)
-            case GeneratorReplica() | RemoteReplica():
-                self.metrics.watch_pending(name, version, lambda: replica.waiting)
-                self.metrics.watch_running(name, version, lambda: replica.running)
+        watch(self.metrics, self.catalog, model, old)
 
     def _check_variants(self, changed: str = "") -> None:
         """Leaves out of each route the variants that take or give other tensors than its first open one.
@@ -179,24 +207,36 @@ class Runtime:
 
     async def _open(self, entry: ModelEntry, warming: CoreBudget) -> Model:
         """Opens its versions. `warming`: the cores that warming up takes."""
-        model = Model(entry.name, entry.config, reason=entry.error)
+        if is_remote(entry):
+            return await self.awaiting.open(entry, self.machine, self.metrics.batch_done, self.catalog, self._arrived)
+        model = Model(entry.name, entry.config, reason=entry.error, closed=tuple(map(str, entry.versions)))
         for version in entry.versions:
             try:
-                model.versions[str(version)] = await self._open_version(entry, str(version), warming)
+                model.versions[str(version)] = await self._open_version(model, entry, str(version), warming)
             except EngineError as error:
                 model.reason = str(error)
             except Exception as error:
                 LOGGER.exception("opening %s failed", entry.name)
                 model.reason = f"opening it failed: {type(error).__name__}: {error}"
+        _review(model)
         return model
 
-    async def _open_version(self, entry: ModelEntry, version: str, warming: CoreBudget) -> Served:
+    def _arrived(self, model: Model) -> None:
+        """A model is open whose servers had to be waited for."""
+        self._show(model)
+        self._check_variants(model.name)
+
+    async def _open_version(self, model: Model, entry: ModelEntry, version: str, warming: CoreBudget) -> Served:
+        """`model`: what it becomes a part of; it is given the configuration that the version completes."""
         config = entry.config
         if config is None:
             raise ModelLoadError(entry.error)
         if config.ensemble:
             signature = Signature(config.inputs, config.outputs, config.max_batch_size)
-            ensemble = Ensemble(config, version, self.infer, self.catalog.fault, self.catalog.predict)
+            catalog, gateway = self.catalog, self.gateway
+            door = Door(gateway.infer, gateway.stream, catalog.fault, catalog.predict, catalog.offer)
+            ensemble = Ensemble(config, version, door)
+            ensemble.graph()
             return Served(TensorIntake(signature), ensemble, unbreakable())
         if config.generation:
             told = partial(self.metrics.step_done, entry.name, version)
@@ -204,16 +244,27 @@ class Runtime:
             signature = Signature(config.inputs, config.outputs, config.max_batch_size)
             return Served(TensorIntake(signature), generator)
         opened = await asyncio.to_thread(open_version, config, entry.folder, version, self.machine, warming)
-        identity = Identity(entry.name, version, config.backend, opened.threads, config.finite)
-        replica = LocalReplica(
-            identity, opened.engines, opened.batcher, self.machine.cores, self.machine.clock, self.metrics.batch_done
-        )
+        replica = open_replica(opened.config, version, opened, self.machine, self.metrics.batch_done)
+        model.config = opened.config
         return Served(opened.intake, replica, quality=config.tolerance)
 
     async def stop(self, grace: float) -> None:
         """Drains all replicas, at most `grace` seconds."""
+        await self.awaiting.stop()
         replicas = [served.replica for model in self.catalog.models.values() for served in model.versions.values()]
         await asyncio.gather(self.replacing.finish(grace), *(replica.close(grace) for replica in replicas))
+        for model in self.catalog.models.values():
+            await asyncio.to_thread(model.release)
+
+
+def _review(model: Model) -> None:
+    """Notes what is known of a model only once it is open, and warns of what it asks for in vain."""
+    config = model.config
+    ensembles = [served.replica for served in model.versions.values() if isinstance(served.replica, Ensemble)]
+    if config and ensembles:
+        model.config = replace(config, decoupled=any(ensemble.decoupled for ensemble in ensembles))
+    if config and config.response_cache and model.versions:
+        LOGGER.warning("model %s enables response_cache, but there is no cache; all is computed anew", model.name)
 
 
 def _check_wanted(names: Sequence[str], found: Sequence[ModelEntry]) -> None:
@@ -223,23 +274,3 @@ def _check_wanted(names: Sequence[str], found: Sequence[ModelEntry]) -> None:
             raise ModelLoadError(
                 f"setting models names {name!r}; the model repository has {', '.join(known) or 'none'}"
             )
-
-
-def _in_a_loop(entries: Iterable[ModelEntry | Model], catalog: Catalog) -> dict[str, str]:
-    """Ensembles that would call themselves, with the reason why they are not opened."""
-    steps = {entry.name: [step.model_name for step in entry.config.ensemble] for entry in entries if entry.config}
-    calls = {**{route.name: list(route.variants) for route in catalog.routes.values()}, **steps}
-    return {name: f"ensemble {name!r} calls itself through its steps" for name in steps if _reaches(name, name, calls)}
-
-
-def _reaches(start: str, goal: str, calls: Mapping[str, Sequence[str]]) -> bool:
-    seen: set[str] = set()
-    left = list(calls.get(start, ()))
-    while left:
-        name = left.pop()
-        if name == goal:
-            return True
-        if name not in seen:
-            seen.add(name)
-            left += calls.get(name, ())
-    return False

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -39,6 +40,25 @@ def _parse_json(value: object) -> object:
 
 Strings = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Paths = Annotated[list[Path], NoDecode, BeforeValidator(_split)]
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"wanted a regular expression ({error})") from error
+    return pattern
+
+
+def _check_folder(file: str) -> str:
+    """Traces are written long after the start: that there is no such folder is better said now."""
+    if file and not Path(file).parent.is_dir():
+        raise ValueError("wanted a file in a folder that exists")
+    return file
+
+
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+TraceFile = Annotated[str, AfterValidator(_check_folder)]
 
 
 class PipelineSettings(BaseModel):
@@ -97,7 +117,11 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(2, ge=0, description="Time from SIGTERM, not ready, until no connections are taken.")
     shutdown_grace_seconds: int = Field(10, ge=0, description="Time that running requests get after that.")
     compat: Literal["none", "triton"] = Field("none", description="Speak as Triton does: server name, error texts.")
-    allow_control: bool = Field(False, description="May callers load and unload models?")
+    allow_control: bool = Field(False, description="May callers load and unload models, and change settings?")
+    trace_file: TraceFile = Field("", description="File for traces of requests; empty: none can be switched on.")
+    header_forward_pattern: Pattern = Field(
+        "", description="Request headers whose names match this regular expression become parameters of the model."
+    )
     routes: Routes = Field({}, description="Routes as JSON: name, variants, policy, rules and more; see gateway.toml.")
     pipelines: Pipelines = Field({}, description="Pipelines as JSON: name, model, classifier, system, policies.")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from engines.calls import NO_PARAMETERS, Parameter
 from engines.model_config import ModelConfig
@@ -47,7 +47,8 @@ class InferRequest:
 
     `version` "" is the newest served. `outputs` () is all of them. `deadline`: seconds on the gateway's clock, inf for
     none. `priority`: 1 is the most urgent, 0 the model's default. `parameters`: those the protocol gives no meaning;
-    models see them. `sequence`: None where it is no part of one.
+    models see them. `sequence`: None where it is no part of one. `timeout`: microseconds that the caller named, 0 none;
+    the deadline has them already.
     """
 
     model: str
@@ -60,6 +61,7 @@ class InferRequest:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     hints: Hints = NO_HINTS
     sequence: SequenceStep | None = None
+    timeout: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class Timing:
     """Seconds a request spent waiting and computing; what its batch held, in requests, in cost units, and in slots.
 
     A request spread over several batches shows the longest wait and the last batch. `predicted`: what was thought when
-    the replica took it; `actual`: seconds from then to the answer.
+    the replica took it; `actual`: seconds from then to the answer. `input`, `output`: of `compute`, what laying the
+    batch out took, and taking it apart.
     """
 
     queue: float = 0.0
@@ -93,6 +96,8 @@ class Timing:
     batch_slots: int = 0
     predicted: Prediction = NO_PREDICTION
     actual: float = 0.0
+    input: float = 0.0
+    output: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,7 @@ class Job:
     `costs`: what each part adds to a batch: tokens for text, rows otherwise. `rows`: the batch dimension of each part.
     `bulk`: indices of the parts that are not urgent, windows of long texts: they give way to everything else. `join`:
     None lays the answers of all parts end to end. `tokens`: what the caller is told that it sent, None: all costs.
+    `slot`: the row of the batch that its sequence holds, where sequences hold rows.
     """
 
     request: InferRequest
@@ -175,6 +181,20 @@ class Job:
     bulk: Collection[int] = ()
     join: Join | None = None
     tokens: int | None = None
+    slot: int = 0
+
+
+class Offer(NamedTuple):
+    """What is open under a name takes and gives. `decoupled`: any number of answers to a request. `most_rows`: what one
+    request may bring, 0 where its rows go into batches one by one."""
+
+    signature: Signature
+    decoupled: bool = False
+    most_rows: int = 0
+
+
+ModelState = Literal["READY", "UNAVAILABLE", "LOADING", "UNLOADING"]
+"""Triton's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +202,8 @@ class ModelInfo:
     """A model or route as callers see it. `signature`: what a caller sends and gets, text input included.
 
     `versions`: those served, ascending. `ready` False comes with a `reason`. `config` None: its config.pbtxt could not
-    be read, or the name is a route (then `variants` names its models).
+    be read, or the name is a route (then `variants` names its models). `closed`: its versions, where none is served;
+    `state`: what is done to it then.
     """
 
     name: str
@@ -194,3 +215,5 @@ class ModelInfo:
     reason: str = ""
     config: ModelConfig | None = None
     variants: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    state: ModelState = "UNAVAILABLE"

@@ -10,7 +10,14 @@ from engines.model_config import EnsembleStep
 from engines.tensor import TensorSpec
 
 # What an ensemble has no engine for.
-_ENGINE_FIELDS = ("instance_group", "batch_input", "default_model_filename", "optimization")
+_ENGINE_FIELDS = (
+    "instance_group",
+    "batch_input",
+    "batch_output",
+    "default_model_filename",
+    "optimization",
+    "model_warmup",
+)
 
 
 def read_ensemble(
@@ -33,6 +40,7 @@ def read_ensemble(
     if not steps:
         problems.add("ensemble_scheduling.step", "is missing; give at least one step")
     _check_producers(steps, inputs, problems)
+    _check_takers(steps, inputs, outputs, problems)
     return _in_order(steps, inputs, outputs, problems)
 
 
@@ -65,6 +73,20 @@ def _check_producers(steps: Sequence[EnsembleStep], inputs: Sequence[TensorSpec]
                 path = key_path(f"ensemble_scheduling.step[{i}].output_map", key)
                 problems.add(path, f"{tensor!r} already comes from {makers[tensor]}; give it another name")
             makers[tensor] = f"step[{i}]"
+
+
+def _check_takers(
+    steps: Sequence[EnsembleStep], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], problems: Problems
+) -> None:
+    taken = {spec.name for spec in outputs}.union(*(step.input_map.values() for step in steps))
+    for i, spec in enumerate(inputs):
+        if spec.name not in taken:
+            problems.add(f"input[{i}].name", f"{spec.name!r} is taken by no step; map it to one or remove it")
+    for i, step in enumerate(steps):
+        for key, tensor in step.output_map.items():
+            if tensor not in taken:
+                path = key_path(f"ensemble_scheduling.step[{i}].output_map", key)
+                problems.add(path, f"{tensor!r} is taken by no step and is no output; remove it from the map")
 
 
 def _in_order(

@@ -13,12 +13,14 @@ from engines.config.problems import Problems, key_path
 _SUPPORTED: Mapping[str, frozenset[str]] = {
     message: frozenset(fields.split())
     for message, fields in {
-        "ModelConfig": "name platform backend version_policy max_batch_size input output batch_input optimization"
-        " dynamic_batching ensemble_scheduling instance_group default_model_filename parameters model_warmup"
-        " response_cache model_transaction_policy",
-        "ModelInput": "name data_type dims allow_ragged_batch optional",
-        "ModelOutput": "name data_type dims label_filename",
+        "ModelConfig": "name platform backend version_policy max_batch_size input output batch_input batch_output"
+        " optimization dynamic_batching sequence_batching ensemble_scheduling instance_group default_model_filename"
+        " parameters model_warmup response_cache model_transaction_policy",
+        "ModelInput": "name data_type dims reshape allow_ragged_batch optional",
+        "ModelOutput": "name data_type dims reshape label_filename",
+        "ModelTensorReshape": "shape",
         "BatchInput": "kind target_name data_type source_input",
+        "BatchOutput": "kind target_name source_input",
         "ModelVersionPolicy": "latest all specific",
         "ModelVersionPolicy.Latest": "num_versions",
         "ModelVersionPolicy.Specific": "versions",
@@ -30,23 +32,29 @@ _SUPPORTED: Mapping[str, frozenset[str]] = {
         "ModelDynamicBatching": "preferred_batch_size max_queue_delay_microseconds preserve_ordering priority_levels"
         " default_priority_level default_queue_policy priority_queue_policy",
         "ModelQueuePolicy": "timeout_action default_timeout_microseconds allow_timeout_override max_queue_size",
+        "ModelSequenceBatching": "direct oldest max_sequence_idle_microseconds control_input state",
+        "ModelSequenceBatching.StrategyDirect": "max_queue_delay_microseconds minimum_slot_utilization",
+        "ModelSequenceBatching.StrategyOldest": "max_candidate_sequences preferred_batch_size"
+        " max_queue_delay_microseconds preserve_ordering",
+        "ModelSequenceBatching.ControlInput": "name control",
+        "ModelSequenceBatching.Control": "kind int32_false_true fp32_false_true bool_false_true data_type",
+        "ModelSequenceBatching.State": "input_name output_name data_type dims initial_state",
+        "ModelSequenceBatching.InitialState": "name data_type dims zero_data data_file",
         "ModelEnsembling": "step",
         "ModelEnsembling.Step": "model_name model_version input_map output_map",
         "ModelInstanceGroup": "name kind count rate_limiter gpus",
         "ModelParameter": "string_value",
-        # Of text generators only; engines.config.generation looks at it.
         "ModelTransactionPolicy": "decoupled",
+        "ModelResponseCache": "enable",
         "ModelWarmup": "name batch_size inputs count",
         "ModelWarmup.Input": "data_type dims zero_data random_data input_data_file",
     }.items()
 }
 
 _REMEDIES: Mapping[str, str] = {
-    "ModelConfig.sequence_batching": "remove it, or use dynamic_batching where requests do not depend on each other",
-    "ModelConfig.batch_output": "remove it and let the model give one row a request",
+    "ModelSequenceBatching.iterative_sequence": "remove it and let the caller send each step of its sequence",
+    "ModelSequenceBatching.State.use_growable_memory": "remove it; states may grow without it",
     "ModelInput.format": "use FORMAT_NONE and give dims in the order of the model file",
-    "ModelInput.reshape": "remove it and give dims as the model file has them",
-    "ModelOutput.reshape": "remove it and give dims as the model file has them",
 }
 _REMOVE = "remove it"
 

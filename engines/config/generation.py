@@ -48,11 +48,6 @@ _MOST_ANSWERS = 65_536
 def read_generation(values: Values, proto: ModelConfigProto, folder: Path, problems: Problems) -> TextGeneration | None:
     """How a model of a backend that generates text does it, None for all others."""
     if proto.backend not in BACKENDS:
-        if proto.model_transaction_policy.decoupled:
-            problems.add(
-                "model_transaction_policy.decoupled",
-                f"true is not supported; it is for backends that generate text ({', '.join(BACKENDS)}); use false",
-            )
         for key in values.keys(GENERATION):
             values.refuse(key, f"backend {proto.backend!r} generates no text; use one of {', '.join(BACKENDS)}")
         return None

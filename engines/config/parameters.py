@@ -30,6 +30,8 @@ GATE = "batchyard.text.gate"
 ISOLATION = "batchyard.isolation"
 WATCHDOG = "batchyard.watchdog_ms"
 FINITE = "batchyard.finite"
+ENVIRONMENT = "EXECUTION_ENV_PATH"
+"""Triton's parameter: the archive of an environment that a Python model is to run in."""
 
 _KEYS = (
     TOKENIZER,
@@ -55,7 +57,9 @@ _PREFIXES = (
     "batchyard.genai.",
     "batchyard.identity.",
     "batchyard.linear.",
+    "batchyard.python.",
     "batchyard.tensorrt.",
+    "batchyard.triton.",
     "batchyard.upstream.",
 )
 """Families of keys: what follows is an input's name, or is read by that engine."""
@@ -94,6 +98,12 @@ def read_parameters(
     """Reads all `batchyard.` parameters; `folder` holds the tokenizer."""
     values = Values({key: value.string_value for key, value in proto.parameters.items()}, problems)
     values.refuse_unknown("batchyard.", _KEYS, _PREFIXES)
+    if proto.backend == "python" and values.has(ENVIRONMENT):
+        values.refuse(
+            ENVIRONMENT,
+            f"{values.shown(ENVIRONMENT)} is not supported: archives of environments are not unpacked here, models run "
+            "in the gateway's own environment; install what it needs there and remove it",
+        )
     packing = read_packing(values, proto, inputs)
     text = _text(values, folder, inputs)
     if text and packing and text.max_tokens > packing.widths[-1]:

@@ -1,26 +1,27 @@
-"""config.pbtxt, Triton's description of a model: read, checked completely, and given as Triton's JSON."""
+"""config.pbtxt, Triton's description of a model: read and checked completely."""
 
 import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from google.protobuf import json_format, text_format
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
 from engines.config.ensemble import read_ensemble
 from engines.config.fields import check_fields
+from engines.config.generation import BACKENDS as GENERATORS
 from engines.config.parameters import read_parameters
 from engines.config.problems import Problems, one_line
+from engines.config.reshapes import check_reshapes, read_reshapes
 from engines.config.scheduling import (
     read_accelerators,
     read_dynamic_batching,
     read_instance_groups,
     read_version_policy,
 )
-from engines.config.tensors import read_batch_inputs, read_inputs, read_outputs
+from engines.config.sequences import check_sequence_model, read_sequence_batching
+from engines.config.tensors import read_batch_inputs, read_batch_outputs, read_inputs, read_outputs
 from engines.config.warmup import read_warmup
 from engines.errors import ModelLoadError
 from engines.model_config import ModelConfig
@@ -36,7 +37,6 @@ _BACKENDS: Mapping[str, str] = {
 
 _PLATFORMS: Mapping[str, str] = {backend: platform for platform, backend in _BACKENDS.items()}
 _UNKNOWN_FIELD = re.compile(r'Message type "([^"]+)" has no field named "([^"]+)"')
-_LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 
 
 def parse(text: str, *, source: str, folder: Path) -> ModelConfig:
@@ -48,6 +48,8 @@ def parse(text: str, *, source: str, folder: Path) -> ModelConfig:
     problems = Problems(source)
     check_fields(proto, problems)
     config = _read(proto, folder, problems)
+    check_sequence_model(config, problems)
+    check_reshapes(config, problems)
     problems.raise_any()
     return config
 
@@ -104,7 +106,11 @@ def _read(proto: ModelConfigProto, folder: Path, problems: Problems) -> ModelCon
         outputs=outputs,
         proto=proto,
         batch_inputs=read_batch_inputs(proto, inputs, problems),
+        batch_outputs=read_batch_outputs(proto, inputs, outputs, problems),
+        input_reshapes=read_reshapes("input", proto.input, proto, problems),
+        output_reshapes=read_reshapes("output", proto.output, proto, problems),
         dynamic_batching=read_dynamic_batching(proto, problems),
+        sequence_batching=read_sequence_batching(proto, folder, inputs, outputs, problems),
         instance_groups=read_instance_groups(proto, problems),
         version_policy=read_version_policy(proto, problems),
         accelerators=read_accelerators(proto, problems),
@@ -124,6 +130,8 @@ def _read(proto: ModelConfigProto, folder: Path, problems: Problems) -> ModelCon
         isolation=settings.isolation,
         watchdog=settings.watchdog,
         finite=settings.finite,
+        decoupled=_decoupled(proto, backend, problems),
+        response_cache=_response_cache(proto, problems),
     )
 
 
@@ -145,38 +153,17 @@ def _backend(proto: ModelConfigProto, problems: Problems) -> str:
     return backend
 
 
-def to_json(config: ModelConfig) -> dict[str, Any]:
-    """The configuration as Triton's JSON: its field names, defaults included, 64-bit numbers as numbers."""
-    proto = ModelConfigProto()
-    proto.CopyFrom(config.proto)
-    proto.name = config.name
-    proto.platform = config.platform
-    if not config.ensemble:
-        proto.backend = config.backend
-        if not proto.instance_group:
-            proto.instance_group.add()
-    for i, group in enumerate(proto.instance_group):
-        group.name = group.name or f"{config.name}_{i}"
-        group.count = group.count or 1
-    if not proto.version_policy.ListFields():
-        proto.version_policy.latest.num_versions = config.version_policy.latest
-    found = json_format.MessageToDict(
-        proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return _numbers(found, proto.DESCRIPTOR)
+def _decoupled(proto: ModelConfigProto, backend: str, problems: Problems) -> bool:
+    decoupled: bool = proto.model_transaction_policy.decoupled
+    able = ("python", "triton", "ensemble", *GENERATORS)
+    if decoupled and backend not in able:
+        text = f"true is not supported; it is for the backends {', '.join(able)}; use false"
+        problems.add("model_transaction_policy.decoupled", text)
+    return decoupled
 
 
-def _numbers(fields: dict[str, Any], descriptor: Any) -> dict[str, Any]:
-    """Undoes protobuf's writing of 64-bit numbers as strings."""
-    return {name: _number(value, descriptor.fields_by_name[name]) for name, value in fields.items()}
-
-
-def _number(value: Any, field: FieldDescriptor) -> Any:
-    if isinstance(value, list):
-        return [_number(item, field) for item in value]
-    message = field.message_type
-    if message is None:
-        return int(value) if field.cpp_type in _LONG else value
-    if message.GetOptions().map_entry:
-        return {key: _number(item, message.fields_by_name["value"]) for key, item in value.items()}
-    return _numbers(value, message)
+def _response_cache(proto: ModelConfigProto, problems: Problems) -> bool:
+    enabled: bool = proto.response_cache.enable
+    if enabled and proto.model_transaction_policy.decoupled:
+        problems.add("response_cache.enable", "true contradicts a decoupled model; use false")
+    return enabled

@@ -18,7 +18,9 @@ from engines.model_config import (
 )
 
 _ACTIONS: Mapping[str, TimeoutAction] = {action: action for action in get_args(TimeoutAction)}
-_KINDS: Mapping[str, InstanceKind] = {kind: kind for kind in get_args(InstanceKind)}
+_KINDS: Mapping[str, InstanceKind] = {kind: kind for kind in get_args(InstanceKind) if kind != "KIND_MODEL"}
+_PYTHON_KINDS: Mapping[str, InstanceKind] = {**_KINDS, "KIND_MODEL": "KIND_MODEL"}
+"""A Python model may choose its device itself."""
 
 
 def read_dynamic_batching(proto: ModelConfigProto, problems: Problems) -> DynamicBatching | None:
@@ -79,12 +81,15 @@ def _queue_policy(policy: ModelQueuePolicy, path: str, problems: Problems) -> Qu
 
 def read_instance_groups(proto: ModelConfigProto, problems: Problems) -> tuple[InstanceGroup, ...]:
     """The `instance_group` blocks; one instance on a device of the engine's choice where there is none."""
-    groups = [_group(group, f"instance_group[{i}]", problems) for i, group in enumerate(proto.instance_group)]
+    kinds = _PYTHON_KINDS if proto.backend == "python" else _KINDS
+    groups = [_group(group, kinds, f"instance_group[{i}]", problems) for i, group in enumerate(proto.instance_group)]
     return tuple(groups) or (InstanceGroup(),)
 
 
-def _group(group: ModelInstanceGroup, path: str, problems: Problems) -> InstanceGroup:
-    kind = read_choice(group, "kind", _KINDS, path, problems) or "KIND_AUTO"
+def _group(
+    group: ModelInstanceGroup, kinds: Mapping[str, InstanceKind], path: str, problems: Problems
+) -> InstanceGroup:
+    kind = read_choice(group, "kind", kinds, path, problems) or "KIND_AUTO"
     if group.count < 0:
         problems.add(f"{path}.count", f"{group.count} is negative; use at least 1, or leave it out for 1")
     if group.gpus and kind == "KIND_CPU":

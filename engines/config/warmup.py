@@ -6,12 +6,12 @@ from pathlib import Path
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 from tritonclient.grpc.model_config_pb2 import ModelWarmup
 
-from engines.config.problems import Problems, key_path
+from engines.config.problems import Problems, enum_name, key_path
 from engines.config.tensors import read_data_type
 from engines.errors import ModelLoadError
 from engines.model_config import WarmupInput, WarmupSample
 from engines.model_files import file_inside
-from engines.tensor import TensorSpec
+from engines.tensor import FP32, TensorSpec, config_data_type
 
 WARMUP_FOLDER = "warmup"
 
@@ -27,11 +27,19 @@ def read_warmup(
         _check_inputs(sample, path, inputs, problems)
         given = tuple(
             _input(spec, sample.inputs[spec.name], key_path(f"{path}.inputs", spec.name), folder, problems)
-            for spec in inputs
+            for spec in inputs or _as_given(sample)
             if spec.name in sample.inputs
         )
         samples.append(WarmupSample(sample.name, batch_size, given, sample.count or 1))
     return tuple(samples)
+
+
+def _as_given(sample: ModelWarmup) -> list[TensorSpec]:
+    """The inputs of a sample, where only the model itself knows which it has."""
+    return [
+        TensorSpec(name, config_data_type(enum_name(given, "data_type")) or FP32, tuple(given.dims))
+        for name, given in sorted(sample.inputs.items())
+    ]
 
 
 def _batch_size(size: int, most: int, path: str, problems: Problems) -> int:
@@ -49,7 +57,7 @@ def _check_inputs(sample: ModelWarmup, path: str, inputs: Sequence[TensorSpec], 
         problems.add(f"{path}.name", "is missing; name the sample")
     names = [spec.name for spec in inputs]
     for name in sorted(sample.inputs):
-        if name not in names:
+        if names and name not in names:
             problems.add(key_path(f"{path}.inputs", name), f"the model has no such input; use {', '.join(names)}")
     for spec in inputs:
         if spec.name not in sample.inputs and not spec.optional:

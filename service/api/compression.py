@@ -29,7 +29,7 @@ async def inflate(body: bytes, encoding: bytes, limits: Limits) -> bytes:
     if bits is None:
         raise UnsupportedError(
             f"content-encoding {encoding.decode('latin-1')!r} is not served; send gzip, deflate or none"
-        )
+        ).as_triton("Unsupported compression type")
     small = _inflate_small(body, bits, min(limits.thread_above, limits.max_body_bytes))
     if small is not None:
         return small

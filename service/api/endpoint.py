@@ -3,6 +3,7 @@
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -11,7 +12,6 @@ from service.api.explain import explain_refusal
 from service.api.headers import RequestHeaders, RequestIds
 from service.api.hints import wants_explanation
 from service.api.reply import Reply, send_reply
-from service.api.streaming import EventStream
 from service.errors import BatchyardError, CallerGoneError, ModelUnavailableError
 
 
@@ -24,7 +24,21 @@ class Call:
     receive: Receive
 
 
-AnswerCall = Callable[[Call], Awaitable[Reply | EventStream]]
+class Streamed(Protocol):
+    """An answer that is sent in pieces."""
+
+    @property
+    def started(self) -> bool:
+        """Has the caller got the head of the response? Then an error can only be a piece."""
+
+    async def send(self, send: Send, request_id: bytes) -> None:
+        """Sends all of it; raises."""
+
+    async def fail(self, send: Send, error: bytes) -> None:
+        """Ends a response that has started with `error`, JSON."""
+
+
+AnswerCall = Callable[[Call], Awaitable[Reply | Streamed]]
 """Answers a call, or raises."""
 
 
@@ -40,10 +54,10 @@ class HotEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: RequestHeaders = dict(scope["headers"])
         request_id = self._request_id(headers)
-        stream: EventStream | None = None
+        stream: Streamed | None = None
         try:
             reply = await self._answer(Call(scope["path_params"], headers, receive))
-            if isinstance(reply, EventStream):
+            if not isinstance(reply, Reply):
                 stream = reply
                 await stream.send(send, request_id)
                 return

@@ -22,6 +22,7 @@ from service.errors import (
     RequestTooLargeError,
     RetryLaterError,
     SlowReaderError,
+    UnsupportedError,
 )
 
 logger = logging.getLogger("batchyard.api")
@@ -32,6 +33,8 @@ NOT_READY = 400
 
 
 _LONGEST_RETRY = 3600.0
+_LONGEST_GRPC_MESSAGE = 3000
+"""Bytes on the wire: gRPC clients take 8 KB of headers in all, of which an explanation may need 4."""
 _HOPELESS: Header = (b"x-should-retry", b"false")
 """OpenAI's clients try again after any 408, 409, 429 and 5xx unless this says no."""
 
@@ -56,9 +59,10 @@ class Row:
 
 TABLE: Mapping[type[BaseException], Row] = {
     InvalidRequestError: Row(400, "invalid_request_error", "invalid_request", "INVALID_ARGUMENT"),
+    UnsupportedError: Row(400, "invalid_request_error", "invalid_request", "UNIMPLEMENTED"),
     InvalidInputError: Row(400, "invalid_request_error", "invalid_request", "INVALID_ARGUMENT"),
     RequestTooLargeError: Row(413, "invalid_request_error", "request_too_large", "RESOURCE_EXHAUSTED"),
-    LoadFailedError: Row(400, "invalid_request_error", "load_failed", "INVALID_ARGUMENT"),
+    LoadFailedError: Row(400, "invalid_request_error", "load_failed", "INTERNAL"),
     NotAllowedError: Row(403, "invalid_request_error", "not_allowed", "PERMISSION_DENIED"),
     NotFoundError: Row(404, "invalid_request_error", "model_not_found", "NOT_FOUND"),
     UnknownPathError: Row(404, "invalid_request_error", "unknown_url", "UNIMPLEMENTED"),
@@ -73,23 +77,35 @@ TABLE: Mapping[type[BaseException], Row] = {
 }
 """Looked up along the exception's classes, nearest first."""
 
-Shape = Callable[[str, Row, str | None], object]
-"""Makes the JSON of an error from its message, its row and the parameter at fault."""
+Words = Callable[[Exception], str]
+"""The message of an error that the caller is told of."""
 
 
-def v2_shape(message: str, row: Row, param: str | None) -> object:
-    """The Open Inference Protocol's error object."""
-    return {"error": message}
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How callers expect an error. `json`: its object, from the message, the row and the parameter at fault."""
+
+    json: Callable[[str, Row, str | None], object]
+    words: Words = str
 
 
-def openai_shape(message: str, row: Row, param: str | None) -> object:
-    """OpenAI's error object."""
+def v2_shape(words: Words = str) -> Shape:
+    """The Open Inference Protocol's."""
+    return Shape(lambda message, row, param: {"error": message}, words)
+
+
+def openai_shape() -> Shape:
+    """OpenAI's."""
+    return Shape(_openai_json)
+
+
+def _openai_json(message: str, row: Row, param: str | None) -> object:
     return {"error": {"message": message, "type": row.type, "param": param, "code": row.code}}
 
 
-def shape_of(path: str) -> Shape:
-    """The error shape that callers of `path` expect."""
-    return openai_shape if path == "/v1" or path.startswith("/v1/") else v2_shape
+def is_openai(path: str) -> bool:
+    """Do callers of `path` speak OpenAI's protocol?"""
+    return path == "/v1" or path.startswith("/v1/")
 
 
 def row_of(error: BaseException) -> Row:
@@ -100,12 +116,44 @@ def row_of(error: BaseException) -> Row:
 def error_reply(error: Exception, shape: Shape, request_id: bytes) -> Reply:
     """The answer for `error`. An unexpected one is logged and not shown to the caller."""
     row = row_of(error)
-    message = str(error)
-    if row.code == "internal_error":
-        logger.error("request %s failed", request_id.decode(), exc_info=error)
-        message = f"internal error; the server's log has it under request id {request_id.decode()}"
-    body = orjson.dumps(shape(message, row, getattr(error, "param", None)))
+    message = _message(error, row, shape.words, request_id)
+    body = orjson.dumps(shape.json(message, row, getattr(error, "param", None)))
     return Reply(row.status, body, [JSON_TYPE, *_retry_headers(error)])
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcFault:
+    """How a gRPC call ends that failed: the name of its status, its message, and what goes home behind it."""
+
+    status: str
+    message: str
+    trailing: list[Header]
+
+
+def grpc_fault(error: Exception, words: Words, request_id: bytes) -> GrpcFault:
+    """The end of a call for `error`. An unexpected one is logged and not shown to the caller."""
+    row = row_of(error)
+    message = _cut(_message(error, row, words, request_id))
+    return GrpcFault(row.grpc, message, _retry_headers(error))
+
+
+def _cut(message: str) -> str:
+    cut = message
+    while (size := _size(cut)) > _LONGEST_GRPC_MESSAGE:
+        cut = cut[: len(cut) * _LONGEST_GRPC_MESSAGE // size]
+    return cut if cut == message else f"{cut}..."
+
+
+def _size(message: str) -> int:
+    """On the wire each byte that is not of ASCII is three, as in URLs."""
+    return len(message) if message.isascii() else len(message.encode("ascii", "ignore")) + 3 * len(message.encode())
+
+
+def _message(error: Exception, row: Row, words: Words, request_id: bytes) -> str:
+    if row.code != "internal_error":
+        return words(error)
+    logger.error("request %s failed", request_id.decode(), exc_info=error)
+    return f"internal error; the server's log has it under request id {request_id.decode()}"
 
 
 def _retry_headers(error: Exception) -> list[Header]:

@@ -9,7 +9,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.errors import MethodNotAllowedError, UnknownPathError, error_reply, shape_of
+from service.api.errors import (
+    MethodNotAllowedError,
+    UnknownPathError,
+    Words,
+    error_reply,
+    is_openai,
+    openai_shape,
+    v2_shape,
+)
 from service.api.headers import RequestHeaders
 from service.errors import BatchyardError, InvalidRequestError
 
@@ -17,8 +25,10 @@ from service.errors import BatchyardError, InvalidRequestError
 class Fallback:
     """FastAPI's exception handlers."""
 
-    def __init__(self, request_id: Callable[[RequestHeaders], bytes]) -> None:
+    def __init__(self, request_id: Callable[[RequestHeaders], bytes], words: Words) -> None:
         self._request_id = request_id
+        self._openai = openai_shape()
+        self._v2 = v2_shape(words)
 
     def install(self, app: FastAPI) -> None:
         """Takes over every error that FastAPI would answer in its own shape."""
@@ -29,7 +39,8 @@ class Fallback:
         """The answer for any error."""
         request_id = self._request_id(dict(request.scope["headers"]))
         translated = _translate(request, error)
-        reply = error_reply(translated, shape_of(request.url.path), request_id)
+        shape = self._openai if is_openai(request.url.path) else self._v2
+        reply = error_reply(translated, shape, request_id)
         response = Response(reply.body, reply.status)
         response.raw_headers += [*reply.headers, (b"x-request-id", request_id)]
         if isinstance(error, HTTPException) and error.headers:
@@ -47,9 +58,10 @@ def _translate(request: Request, error: Exception) -> Exception:
         return error
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return UnknownPathError(f"no such path: {path}; the paths are listed at /docs")
+            return UnknownPathError(f"no such path: {path}; the paths are listed at /docs").as_triton("Not Found")
         case HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = (error.headers or {}).get("Allow", "another method")
-            return MethodNotAllowedError(f"{path} does not answer {request.method}; use {allowed}")
+            text = f"{path} does not answer {request.method}; use {allowed}"
+            return MethodNotAllowedError(text).as_triton("Method Not Allowed")
         case _:
             return InvalidRequestError(str(error.detail))

@@ -5,6 +5,7 @@ read, as the strings "NaN", "Infinity" and "-Infinity" (the JSON mapping of prot
 given as numbers too, which Triton refuses.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -23,6 +24,7 @@ _LARGE = 256 * 1024
 """Bytes of data from which its size is checked before it is decoded."""
 _OPENING = re.compile(rb"(?:\[\s*){1,%d}" % (MAX_RANK + 1))
 _FLOATS = frozenset({FP16, FP32, FP64})
+_WRONG_COUNT = "Unable to parse 'data': Shape does not match true shape of 'data' field"
 _RAGGED = "nested data is ragged; the lists of one level must be of one length"
 _Float = float | Literal["NaN", "Infinity", "-Infinity"]
 _ELEMENTS: dict[str, Any] = {
@@ -96,7 +98,8 @@ def _to_array(values: list[Any], name: str, datatype: DataType) -> Array:
 def _reshape(array: Array, name: str, shape: Sequence[int], depth: int) -> Array:
     expected = element_count(shape)
     if depth == 1 and len(array) != expected:
-        raise _invalid(name, f"shape {list(shape)} needs {expected} values, data has {len(array)}")
+        text = f"shape {list(shape)} needs {expected} values, data has {len(array)}"
+        raise _invalid(name, text).as_triton(_WRONG_COUNT)
     if depth > 1 and [n for n in array.shape if n != 1] != [n for n in shape if n != 1]:
         raise _invalid(name, f"data is nested as {list(array.shape)}, shape says {list(shape)}")
     if array.dtype == object:
@@ -118,14 +121,31 @@ def _invalid(name: str, problem: str) -> InvalidRequestError:
     return InvalidRequestError(f"input {name!r}: {problem}", name)
 
 
-def encode_data(array: Array, name: str) -> orjson.Fragment:
-    """The JSON of a tensor, flat, row-major. Raises `InvalidRequestError` for bytes that JSON cannot hold."""
+NonFinite = Callable[[Array], bytes]
+"""Writes a tensor of floats, some of which are NaN or infinite."""
+
+
+def encode_data(array: Array, name: str, non_finite: NonFinite) -> orjson.Fragment:
+    """The JSON of a tensor, flat, row-major; `non_finite` writes one that holds NaN or infinities.
+
+    Raises `InvalidRequestError` for bytes that JSON cannot hold.
+    """
     if array.dtype == object:
         return orjson.Fragment(_encode_bytes(array, name))
     encoded = orjson.dumps(np.ascontiguousarray(array).ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in encoded:  # what orjson writes for NaN and the infinities, and for nothing else
-        encoded = orjson.dumps([_spell(value) for value in array.ravel().tolist()])
+        encoded = non_finite(array)
     return orjson.Fragment(encoded)
+
+
+def quoted(array: Array) -> bytes:
+    """JSON as its standard has it, with the strings "NaN", "Infinity" and "-Infinity"."""
+    return orjson.dumps([_spell(value) for value in array.ravel().tolist()])
+
+
+def bare(array: Array) -> bytes:
+    """The words NaN, Infinity and -Infinity, which are no JSON, as Triton writes them."""
+    return json.dumps(array.ravel().tolist(), separators=(",", ":")).encode()
 
 
 def _spell(value: float) -> float | str:

@@ -1,5 +1,6 @@
 """What the HTTP surface allows one caller."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -13,7 +14,8 @@ class Limits:
     `thread_above`: bytes from which (de)compressing moves to a thread. `max_embedding_inputs`: texts of one embeddings
     request. `generation_timeout`: `default_timeout` of requests that generate text. `heartbeat`: seconds after which a
     stream without news sends a comment. `max_generation_bytes`: body size of a request that generates text; a million
-    tokens fit, and decoding it holds nobody up. `max_answers`: prompts times `n` of one request.
+    tokens fit, and decoding it holds nobody up. `max_answers`: prompts times `n` of one request. `forward`: headers
+    whose names it finds become parameters of the model; None forwards none.
     """
 
     max_body_bytes: int = 64 * 1024 * 1024
@@ -26,3 +28,4 @@ class Limits:
     heartbeat: float = 10.0
     max_generation_bytes: int = 4 * 1024 * 1024
     max_answers: int = 1024
+    forward: re.Pattern[str] | None = None

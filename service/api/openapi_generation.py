@@ -185,7 +185,8 @@ def _generate(path: str, summary: str, answer: Schema) -> Schema:
     return {
         "tags": ["Open Inference Protocol v2"],
         "summary": summary,
-        "description": "Triton's generate extension. Parameters may stand beside text_input, too." + _STREAMS,
+        "description": "Triton's generate extension. Parameters may stand beside text_input, too. For a model that "
+        "takes tensors: its inputs by their names, each a value or a flat list, and so its outputs." + _STREAMS,
         "parameters": parameters_of(path),
         "requestBody": {"required": True, "content": content(_GENERATE)},
         "responses": responses(answer, V2_ERROR, GENERATION_HEADERS),

@@ -1,6 +1,6 @@
 """The bodies of the Open Inference Protocol's control plane."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from msgspec import Struct
 
@@ -66,7 +66,7 @@ class IndexQuery(Struct):
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One version of a model of the repository."""
+    """One version of a model of the repository. `state`: READY, UNAVAILABLE, LOADING or UNLOADING."""
 
     name: str
     version: str
@@ -75,6 +75,11 @@ class IndexEntry:
 
 
 def index_entries(model: ModelInfo) -> list[IndexEntry]:
-    """A model's versions; one without a version where none is open."""
-    state = "READY" if model.ready else "UNAVAILABLE"
-    return [IndexEntry(model.name, version, state, model.reason) for version in model.versions or ("",)]
+    """A model's versions: those that are open, else those that could be; else one without a version."""
+    state = "READY" if model.ready else model.state
+    return [IndexEntry(model.name, version, state, model.reason) for version in model.versions or model.closed or ("",)]
+
+
+def index_answer(model: ModelInfo) -> list[dict[str, str]]:
+    """The same as JSON has it: without the version and the reason where there is none, as in Triton."""
+    return [{name: value for name, value in asdict(entry).items() if value} for entry in index_entries(model)]

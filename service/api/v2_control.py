@@ -1,19 +1,15 @@
 """The control plane of the Open Inference Protocol: health, metadata, config, repository index."""
 
-from importlib.metadata import version as installed_version
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
-from engines.config.pbtxt import to_json
+from engines.config.shown import to_json
 from engines.tensor import Signature, TensorSpec
-from service.api.body import read_body
-from service.api.errors import NOT_READY
 from service.api.limits import Limits
+from service.api.manner import Manner
 from service.api.operations import Operations
 from service.api.v2_answers import (
-    IndexEntry,
     IndexQuery,
     Live,
     ModelMetadata,
@@ -21,15 +17,28 @@ from service.api.v2_answers import (
     Ready,
     ServerMetadata,
     TensorMetadata,
-    index_entries,
+    index_answer,
 )
-from service.errors import InvalidRequestError, ModelUnavailableError, NotFoundError
+from service.api.v2_bodies import read_json, stamped
+from service.errors import ModelUnavailableError, NotFoundError
 from service.gateway import Gateway
 
-EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "schedule_policy")
-"""Triton's names of the extensions that are always served."""
-REPOSITORY_EXTENSION = "model_repository"
-"""Of which the index alone is served where models cannot be loaded and unloaded."""
+EXTENSIONS = (
+    "classification",
+    "sequence",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "trace",
+    "logging",
+)
+"""Triton's names of the extensions that are served, in its order."""
+_CONTROLLED = "model_repository"
+"""Of these the index alone is served where callers may not load and unload models."""
 
 
 _INDEX_BODY = {"schema": {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}}
@@ -39,11 +48,13 @@ _INDEX_DOCUMENT = {"requestBody": {"content": {"application/json": _INDEX_BODY}}
 class V2Control:
     """Answers the control plane from what the gateway knows of its models."""
 
-    def __init__(self, gateway: Gateway, operations: Operations, limits: Limits) -> None:
+    def __init__(self, gateway: Gateway, operations: Operations, limits: Limits, manner: Manner) -> None:
         self._gateway = gateway
         self._stopping = operations.stopping
-        self._extensions = (*EXTENSIONS, REPOSITORY_EXTENSION) if operations.repository else EXTENSIONS
+        controlled = operations.repository is not None
+        self._extensions = tuple(name for name in EXTENSIONS if controlled or not name.startswith(_CONTROLLED))
         self._limits = limits
+        self._manner = manner
 
     def routes(self) -> APIRouter:
         """The control plane's paths."""
@@ -60,30 +71,29 @@ class V2Control:
 
     async def server(self) -> ServerMetadata:
         """Name, version and extensions."""
-        return ServerMetadata("batchyard", installed_version("batchyard"), self._extensions)
+        return ServerMetadata(self._manner.name, self._manner.version, self._extensions)
 
-    async def live(self) -> Live:
+    async def live(self, response: Response) -> Response:
         """Always true: a server that is not alive does not answer."""
-        return Live(True)
+        return stamped(self._manner.health(Live(True), True), response)
 
-    async def ready(self, response: Response) -> Ready:
+    async def ready(self, response: Response) -> Response:
         """True while any model can answer, or where there are none: a bad model does not take the others down.
 
         False from the moment on that the server is told to stop.
         """
         models = self._gateway.models()
         ready = not self._stopping.begun and (not models or any(model.ready for model in models))
-        if not ready:
-            response.status_code = NOT_READY
-        return Ready(ready)
+        return stamped(self._manner.health(Ready(ready), ready), response)
 
-    async def model_ready(self, response: Response, model: str, version: str = "") -> ModelReady:
+    async def model_ready(self, response: Response, model: str, version: str = "") -> Response:
         """True where the model can answer, and the server is not about to stop."""
-        info = self._gateway.model(model, version)
+        try:
+            info = self._gateway.model(model, version)
+        except NotFoundError as error:
+            return stamped(self._manner.unknown(error), response)
         ready = info.ready and not self._stopping.begun
-        if not ready:
-            response.status_code = NOT_READY
-        return ModelReady(info.name, ready)
+        return stamped(self._manner.model_health(ModelReady(info.name, ready), ready), response)
 
     async def metadata(self, model: str, version: str = "") -> ModelMetadata:
         """Versions, inputs and outputs."""
@@ -108,20 +118,12 @@ class V2Control:
             )
         raise ModelUnavailableError(f"the config of model {model!r} cannot be read: {info.reason}")
 
-    async def index(self, request: Request) -> list[IndexEntry]:
+    async def index(self, request: Request) -> list[dict[str, str]]:
         """All models of the repository with their state, the unavailable ones with the reason."""
-        headers = dict(request.scope["headers"])
-        only_ready = _decode_query(await read_body(request.receive, headers, self._limits)).ready
+        query = await read_json(request, self._limits, IndexQuery)
+        only_ready = query is not None and query.ready
         models = [m for m in self._gateway.models() if not m.variants and (m.ready or not only_ready)]
-        return [entry for model in models for entry in index_entries(model)]
-
-
-def _decode_query(body: bytes) -> IndexQuery:
-    """Clients send no body at all, or one without a content type."""
-    try:
-        return msgspec.json.decode(body, type=IndexQuery) if body else IndexQuery()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(f"the index query is not right: {error}") from None
+        return [entry for model in models for entry in index_answer(model)]
 
 
 def _tensor(spec: TensorSpec, signature: Signature) -> TensorMetadata:

@@ -8,6 +8,7 @@ from service.api.explain import explain_answer
 from service.api.headers import size_header
 from service.api.known import ready_signature
 from service.api.limits import Limits
+from service.api.manner import Manner
 from service.api.reply import Reply
 from service.api.v2_parameters import settle
 from service.api.v2_raw import RAW_WANTED, decode_raw_request
@@ -20,9 +21,10 @@ from service.types import InferRequest
 class Infer:
     """Decodes an infer request, asks the gateway, encodes the answer."""
 
-    def __init__(self, gateway: Gateway, limits: Limits) -> None:
+    def __init__(self, gateway: Gateway, limits: Limits, manner: Manner) -> None:
         self._gateway = gateway
         self._limits = limits
+        self._non_finite = manner.non_finite
 
     async def __call__(self, call: Call) -> Reply:
         """Raises `BatchyardError`."""
@@ -31,11 +33,11 @@ class Infer:
         body = await read_body(call.receive, call.headers, limits)
         request, wanted = self._decode(call, body)
         timeout = gateway.timeout_of(request.model) or limits.default_timeout
-        settle(request, call.headers, arrived, timeout)
+        settle(request, call.headers, arrived, timeout, limits.forward)
         response = await while_connected(gateway.infer(request), call.receive, limits.disconnect_delay)
         if wanted.classifies:
             classify_outputs(response, wanted, gateway.model(request.model, request.version).signature)
-        reply = encode_response(response, request.id, wanted)
+        reply = encode_response(response, request.id, wanted, self._non_finite)
         if request.hints.explain:
             reply.headers.append(explain_answer(response))
         return await compressed(reply, call.headers, limits)

@@ -1,5 +1,6 @@
 """The request parameters that the protocol and its extensions give a meaning; the rest is the model's."""
 
+import re
 from collections.abc import Mapping
 
 from engines.calls import Parameter
@@ -21,30 +22,55 @@ OWN = frozenset(
         "triton_enable_empty_final_response",
     }
 )
+_RESERVED = "triton_"
 
 
-def settle(request: InferRequest, headers: RequestHeaders, arrived: float, default_timeout: float) -> None:
+def settle(
+    request: InferRequest,
+    headers: RequestHeaders,
+    arrived: float,
+    default_timeout: float,
+    forward: re.Pattern[str] | None = None,
+) -> None:
     """Sets the deadline, priority, sequence and hints of a request as its parameters and headers say, and leaves it the
-    parameters that are the model's. `arrived`: on the gateway's clock. Raises `InvalidRequestError`."""
+    parameters that are the model's, with the headers whose names `forward` finds. `arrived`: on the gateway's clock.
+    Raises `InvalidRequestError`."""
     parameters = request.parameters
     request.deadline = deadline_of(arrived, headers, parameters, default_timeout)
     request.hints = hints_of(headers, quality_of(parameters))
     if parameters:
         request.priority = whole_parameter(parameters, "priority")
+        request.timeout = whole_parameter(parameters, "timeout")
         request.sequence = _sequence(parameters)
         request.parameters = {name: value for name, value in parameters.items() if name not in OWN}
+        _check_names(request.parameters)
+    if forward is not None:
+        request.parameters = {**request.parameters, **_forwarded(headers, forward)}
+
+
+def _forwarded(headers: RequestHeaders, forward: re.Pattern[str]) -> dict[str, Parameter]:
+    """Of several headers of one name the last."""
+    named = ((name.decode("latin-1"), value) for name, value in headers.items())
+    return {name: value.decode("latin-1") for name, value in named if forward.search(name)}
+
+
+def _check_names(parameters: Mapping[str, Parameter]) -> None:
+    for name in parameters:
+        if name.startswith(_RESERVED):
+            said = "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified."
+            text = f"parameter {name!r} is not known, and names that begin with {_RESERVED!r} are reserved; rename it"
+            raise InvalidRequestError(text, name).as_triton(said)
 
 
 def _sequence(parameters: Mapping[str, Parameter]) -> SequenceStep | None:
     """None where the id is 0, "" or absent, as in Triton."""
-    if "sequence_id" not in parameters:
-        return None
-    found = parameters["sequence_id"]
+    start, end = flag(parameters, "sequence_start"), flag(parameters, "sequence_end")
+    found = parameters.get("sequence_id", 0)
     if not isinstance(found, str):
         found = whole_parameter(parameters, "sequence_id", 2**64)
     if not found:
         return None
-    return SequenceStep(found, flag(parameters, "sequence_start"), flag(parameters, "sequence_end"))
+    return SequenceStep(found, start, end)
 
 
 def flag(parameters: Mapping[str, Parameter], name: str, default: bool = False) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 
 from engines.errors import InvalidInputError
 from engines.tensor import BYTES, Array, DataType, Signature
+from service import triton_words
 from service.api.v2_request import Wanted, WantedOutput, decode_binary
 from service.errors import InvalidRequestError
 from service.types import InferRequest
@@ -22,7 +23,7 @@ def decode_raw_request(model: str, version: str, body: bytes, signature: Signatu
     if len(required) != 1:
         raise InvalidRequestError(
             f"a raw request needs a model of one input, {model!r} takes {len(required)}; send the inference header"
-        )
+        ).as_triton(triton_words.raw_inputs(model, len(required)))
     spec = required[0]
     shape = list(spec.shape)
     if signature.max_batch_size:

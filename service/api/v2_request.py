@@ -7,6 +7,7 @@ import numpy as np
 
 from engines.errors import InvalidInputError
 from engines.tensor import BOOL, Array, DataType, data_type, decode_raw
+from service import triton_words
 from service.api.deadlines import whole_parameter
 from service.api.json_tensors import decode_data
 from service.api.v2_messages import InferMessage, InputTensor, RequestedOutput, decode_message
@@ -53,7 +54,7 @@ def decode_request(model: str, version: str, body: bytes, header_length: int | N
     message = decode_message(head)
     request = InferRequest(
         model,
-        _decode_inputs(message, tail),
+        _decode_inputs(message, tail, model),
         version,
         outputs=tuple([output.name for output in message.outputs]),
         id=message.id,
@@ -62,32 +63,47 @@ def decode_request(model: str, version: str, body: bytes, header_length: int | N
     return request, _wanted(message)
 
 
-def _decode_inputs(message: InferMessage, tail: memoryview) -> dict[str, Array]:
+def _decode_inputs(message: InferMessage, tail: memoryview, model: str) -> dict[str, Array]:
     inputs: dict[str, Array] = {}
     for tensor in message.inputs:
         if tensor.name in inputs:
-            raise InvalidRequestError(f"input {tensor.name!r} is given twice", tensor.name)
+            raise InvalidRequestError(f"input {tensor.name!r} is given twice", tensor.name).as_triton(
+                triton_words.given_twice(message.id, tensor.name)
+            )
+        datatype = _datatype(tensor)
         try:
-            datatype = data_type(tensor.datatype)
             if not tensor.parameters:
                 inputs[tensor.name] = decode_data(tensor.data, tensor.name, datatype, tensor.shape)
             else:
-                inputs[tensor.name], tail = _decode_with_parameters(tensor, datatype, tail)
+                inputs[tensor.name], tail = _decode_with_parameters(tensor, datatype, tail, model)
         except InvalidInputError as error:
             raise InvalidRequestError(f"input {tensor.name!r}: {error}", tensor.name) from None
     if tail:
-        raise InvalidRequestError(f"the body has {len(tail)} bytes that no input's binary_data_size claims")
+        text = f"the body has {len(tail)} bytes that no input's binary_data_size claims"
+        raise InvalidRequestError(text).as_triton(f"unexpected additional input data for model '{model}'")
     return inputs
 
 
-def _decode_with_parameters(tensor: InputTensor, datatype: DataType, tail: memoryview) -> tuple[Array, memoryview]:
+def _datatype(tensor: InputTensor) -> DataType:
+    try:
+        return data_type(tensor.datatype)
+    except InvalidInputError as error:
+        said = f"invalid datatype for input {tensor.name}"
+        raise InvalidRequestError(f"input {tensor.name!r}: {error}", tensor.name).as_triton(said) from None
+
+
+def _decode_with_parameters(
+    tensor: InputTensor, datatype: DataType, tail: memoryview, model: str
+) -> tuple[Array, memoryview]:
     if "shared_memory_region" in tensor.parameters:
         raise UnsupportedError(f"input {tensor.name!r}: shared memory is not served; send the data itself", tensor.name)
     if "binary_data_size" not in tensor.parameters:
         return decode_data(tensor.data, tensor.name, datatype, tensor.shape), tail
     size = whole_parameter(tensor.parameters, "binary_data_size")
     if size > len(tail):
-        raise InvalidInputError(f"binary_data_size is {size}, the body has only {len(tail)} bytes left for it")
+        text = f"input {tensor.name!r}: binary_data_size is {size}, the body has only {len(tail)} bytes left for it"
+        said = f"unexpected size for input '{tensor.name}', expecting {size - len(tail)} additional bytes"
+        raise InvalidRequestError(text, tensor.name).as_triton(f"{said} for model '{model}'")
     if len(bytes(tensor.data)):
         raise InvalidInputError("has both data and binary_data_size; send one of them")
     return decode_binary(tail[:size], datatype, tensor.shape), tail[size:]

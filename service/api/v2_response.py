@@ -6,15 +6,15 @@ from engines.tensor import Array, Signature, data_type_of, encode_raw
 from service.api.classification import classify
 from service.api.errors import OK
 from service.api.headers import answer_headers
-from service.api.json_tensors import encode_data
+from service.api.json_tensors import NonFinite, encode_data, quoted
 from service.api.reply import BINARY_TYPE, JSON_TYPE, Reply
 from service.api.v2_request import Wanted
 from service.errors import InvalidRequestError
 from service.types import InferResponse
 
 
-def encode_response(response: InferResponse, request_id: str, wanted: Wanted) -> Reply:
-    """The answer as the caller wants it.
+def encode_response(response: InferResponse, request_id: str, wanted: Wanted, non_finite: NonFinite = quoted) -> Reply:
+    """The answer as the caller wants it. `non_finite`: see `encode_data`.
 
     Outputs in binary lie behind the JSON in its order. Raises `InvalidRequestError` for an output that is not there.
     """
@@ -28,11 +28,13 @@ def encode_response(response: InferResponse, request_id: str, wanted: Wanted) ->
             blobs.append(blob)
             item["parameters"] = {"binary_data_size": len(blob)}
         else:
-            item["data"] = encode_data(array, name)
+            item["data"] = encode_data(array, name, non_finite)
         outputs.append(item)
     message: dict[str, object] = {"model_name": response.model, "model_version": response.version}
     if request_id:
         message["id"] = request_id
+    if response.parameters:
+        message["parameters"] = dict(response.parameters)
     message["outputs"] = outputs
     head = orjson.dumps(message)
     headers = answer_headers(response)

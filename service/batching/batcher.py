@@ -60,11 +60,12 @@ class Batcher:
         self.calibration = Calibration()
         self.forecast = Forecast.of(composer, cost, instances)
         self._cost = cost
-        self._max_queue = max_queue
+        self.max_queue = max_queue
         self._levels = Levels(self.settings)
         self._urgent = Waitlist()
         self._suspects = Waitlist()
         self._bulk = Bulk()
+        self._waitlists = (self._urgent, self._suspects, self._bulk.waiting)
         self._memory = MemoryBudget()
         self._share = 1.0
         self._swept = float("-inf")
@@ -72,9 +73,6 @@ class Batcher:
         self._taken = 0
 
     def __len__(self) -> int:
-        return self._waits()
-
-    def _waits(self) -> int:
         return len(self._urgent.tickets) + len(self._suspects.tickets) + len(self._bulk.waiting.tickets)
 
     def ticket(self, waiting: Waiting, part: int, tensors: Tensors, rows: int, cost: int, when: When) -> Ticket:
@@ -145,29 +143,26 @@ class Batcher:
         return True
 
     def _check_room(self, tickets: Sequence[Ticket], now: float) -> None:
-        waits = self._waits()
+        waits = len(self)
         bound = self._levels.policy(tickets[0].level).max_queue_size
-        if waits + len(tickets) <= self._max_queue and not bound:
+        if waits + len(tickets) <= self.max_queue and not bound:
             return
-        if waits + len(tickets) > self._max_queue and now >= self._swept + _SWEEP:
+        if waits + len(tickets) > self.max_queue and now >= self._swept + _SWEEP:
             self._drop_gone(now)
-            waits = self._waits()
+            waits = len(self)
         level = tickets[0].level
         alike = sum(ticket.level == level for ticket in self._urgent.tickets) if bound else 0
-        most = min(bound or self._max_queue, self._max_queue)
+        most = min(bound or self.max_queue, self.max_queue)
         if len(tickets) > most:
             raise InvalidRequestError(
                 f"the request has {len(tickets)} parts, the queue holds {most}; send them in several requests"
             )
-        over = max(waits + len(tickets) - self._max_queue, alike + len(tickets) - bound if bound else 0)
+        over = max(waits + len(tickets) - self.max_queue, alike + len(tickets) - bound if bound else 0)
         if over > 0:
             raise QueueFullError(
                 f"the queue is full: {waits} parts wait, {most} may, the request has {len(tickets)}",
-                self.forecast.drain(over * self._all_costs() / waits),
+                self.forecast.drain(over * sum(one.cost for one in self._waitlists) / waits),
             )
-
-    def _all_costs(self) -> int:
-        return self._urgent.cost + self._suspects.cost + self._bulk.waiting.cost
 
     def take(self, instance: int, now: float) -> Taken:
         """The next batch for an instance that is free now. Cancelled tickets are dropped, hopeless ones refused."""
@@ -229,6 +224,10 @@ class Batcher:
         """An instance lost its engine, which left these unanswered: they wait again, where they were due."""
         self._bulk.running.discard(instance)
         self.forecast.leaves(instance)
+        self.again(tickets)
+
+    def again(self, tickets: Sequence[Ticket]) -> None:
+        """A lost engine left these unanswered: they wait again, where they were due."""
         for ticket in tickets:
             (self._suspects if ticket.suspect else self._urgent).add(ticket)
 
@@ -243,10 +242,9 @@ class Batcher:
 
     def blame(self, now: float) -> list[Ticket]:
         """Takes out what made `take` raise: the tickets of which no batch can be made even alone, else all."""
-        waitlists = (self._urgent, self._suspects, self._bulk.waiting)
-        tickets = [ticket for waitlist in waitlists for ticket in waitlist.tickets]
+        tickets = [ticket for waitlist in self._waitlists for ticket in waitlist.tickets]
         guilty = [ticket for ticket in tickets if not self._composes(ticket, now)] or tickets
-        for waitlist in waitlists:
+        for waitlist in self._waitlists:
             waitlist.remove(guilty)
         return guilty
 
@@ -263,7 +261,7 @@ class Batcher:
 
     def _drop_gone(self, now: float) -> None:
         self._swept = now
-        for waitlist in (self._urgent, self._suspects, self._bulk.waiting):
+        for waitlist in self._waitlists:
             waitlist.drop_gone()
 
     def _expire(self, now: float) -> list[Ticket]:

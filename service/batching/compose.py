@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engines.batch import Layout, Ragged, Single, Stacked
-from engines.model_config import BatchInput
+from engines.model_config import BatchInput, BatchOutput
 from service.batching.cost import CostModel, Shape
 from service.batching.ticket import Ticket
 
@@ -47,14 +47,20 @@ class Composer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SingleComposer:
-    """One request a batch: models without a batch dimension (`max_rows` 0), or without dynamic batching."""
+    """One request a batch: models without a batch dimension (`max_rows` 0), or without dynamic batching.
+
+    `ragged`: lays a batch out where that takes more than stacking.
+    """
 
     max_rows: int = 0
+    ragged: "StackComposer | None" = None
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
         return self.arrange(waiting[:1])
 
     def arrange(self, tickets: Sequence[Ticket]) -> Composition:
+        if self.ragged is not None:
+            return self.ragged.arrange(tickets)
         (ticket,) = tickets
         layout = Stacked((ticket.rows,)) if self.max_rows else Single(ticket.rows)
         return Composition(tickets, layout, self.alone(ticket))
@@ -77,13 +83,15 @@ class StackComposer:
     """Requests of equal shapes, by urgency, up to `max_rows`; cut to the largest preferred size that is reached.
 
     A batch is as small as the most urgent one needs to make its deadline.
-    `ragged` inputs may differ in shape; `batch_inputs` tell the engine where each ends.
+    `ragged` inputs may differ in shape; `batch_inputs` tell the engine where each ends. `batch_outputs` come in one
+    piece.
     """
 
     max_rows: int
     preferred: tuple[int, ...] = ()
     ragged: frozenset[str] = frozenset()
     batch_inputs: tuple[BatchInput, ...] = ()
+    batch_outputs: tuple[BatchOutput, ...] = ()
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
         wanted = self._alike(waiting[0])
@@ -119,8 +127,16 @@ class StackComposer:
 
     def arrange(self, tickets: Sequence[Ticket]) -> Composition:
         rows = tuple(ticket.rows for ticket in tickets)
-        layout = Ragged(rows, self.ragged, self.batch_inputs) if self.ragged else Stacked(rows)
-        return Composition(tickets, layout, Shape(sum(rows)))
+        return Composition(tickets, self._layout(rows, tickets), Shape(sum(rows)))
+
+    def _layout(self, rows: tuple[int, ...], tickets: Sequence[Ticket]) -> Layout:
+        if not (self.ragged or self.batch_inputs or self.batch_outputs):
+            return Stacked(rows)
+        scattered = {
+            made.target_name: [made.part(ticket.tensors[made.source_input].shape) for ticket in tickets]
+            for made in self.batch_outputs
+        }
+        return Ragged(rows, self.ragged, self.batch_inputs, scattered)
 
     def shapes(self) -> Sequence[Shape]:
         return (Shape(self.max_rows),)

@@ -1,6 +1,7 @@
 """What went wrong with the engines of one model, counted for metrics."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 
 
 @dataclass(slots=True)
@@ -14,3 +15,8 @@ class Faults:
     quarantined: int = 0
     splits: int = 0
     memory_errors: int = 0
+
+
+def total(several: Iterable[Faults]) -> Faults:
+    """Of several replicas of one model."""
+    return Faults(*(sum(counts) for counts in zip(*map(astuple, several), strict=True)))

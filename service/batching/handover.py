@@ -141,6 +141,16 @@ class Handover:
                 self._batcher.lost(number, executed.unanswered)
                 self._wake(len(executed.unanswered))
 
+    def again(self, tickets: Sequence[Ticket]) -> None:
+        """Tickets that an instance took, and whose engine was lost later, wait again."""
+        with self._lock:
+            closing = self._closing.is_set()
+            if not closing:
+                self._batcher.again(tickets)
+                self._wake(len(tickets))
+        if closing:
+            self._fail(tickets, partial(ModelUnavailableError, f"model {self._name} was unloaded before the answer"))
+
     def not_reopened(self, error: Exception) -> None:
         """An engine could not be opened anew. Where none serves, what waits is better tried elsewhere."""
         with self._lock:

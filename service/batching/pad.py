@@ -47,7 +47,7 @@ class PadComposer:
 
     def _rate(self, tickets: Sequence[Ticket], cost: CostModel) -> float:
         shape = self._shape(tickets)
-        return sum(ticket.cost for ticket in tickets) / (cost.predict(shape) or shape.slots)
+        return sum(ticket.cost for ticket in tickets) / (cost.predict(shape) or shape.slots or 1)
 
     def _shape(self, tickets: Sequence[Ticket]) -> Shape:
         return Shape(sum(ticket.rows for ticket in tickets), max(self._length(ticket) for ticket in tickets))

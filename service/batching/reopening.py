@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engines.base import Engine
+from engines.base import AnyEngine
 from service.cores import CoreBudget
 
 LOGGER = logging.getLogger("batchyard.batching")
@@ -24,7 +24,7 @@ class Reopening:
     threads: int
     wait: Callable[[float], bool]
 
-    def engine(self, reopen: Callable[[], Engine], failed: Callable[[Exception], None]) -> Engine | None:
+    def engine(self, reopen: Callable[[], AnyEngine], failed: Callable[[Exception], None]) -> AnyEngine | None:
         """The new engine, warm; None where it is not wanted any more. `failed` is told of each attempt that did not."""
         pause = FIRST_PAUSE
         while True:
@@ -37,7 +37,7 @@ class Reopening:
                 return None
             pause = min(LONGEST_PAUSE, 2 * pause)
 
-    def _warm(self, engine: Engine) -> Engine:
+    def _warm(self, engine: AnyEngine) -> AnyEngine:
         try:
             with self.cores.taken(self.threads):
                 engine.warm_up()

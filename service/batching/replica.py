@@ -7,44 +7,51 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
-from engines.base import Engine
+from engines.base import AnyEngine
+from engines.calls import CallEngine
+from engines.errors import EngineLostError
+from service.batching.answers import joined, timing_of
 from service.batching.batcher import Batcher
 from service.batching.calibration import Calibration
+from service.batching.call_worker import CallWorker
 from service.batching.faults import Faults
-from service.batching.handover import Handover
+from service.batching.handover import RETRY_AFTER, Handover
 from service.batching.levels import When
+from service.batching.open_calls import OpenCalls, Outlet
 from service.batching.outputs import OutputCheck
-from service.batching.quarantine import Quarantine
 from service.batching.record import BatchRecord
 from service.batching.reopening import Reopening
+from service.batching.responses import LocalResponses
+from service.batching.settling import Settling
 from service.batching.ticket import Answer, Ticket, Waiting
-from service.batching.worker import Clock, Executed, Worker, not_composed
+from service.batching.worker import Clock, Worker, not_composed
 from service.cores import CoreBudget
 from service.errors import (
     BatchyardError,
     DeadlineExceededError,
     EngineFailedError,
-    InvalidRequestError,
     ModelUnavailableError,
+    QueueFullError,
+    UnsupportedError,
 )
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.owner import Owned
 from service.responses import OneResponse
-from service.types import InferResponse, Job, Outputs, Prediction, Responses, Timing
+from service.types import InferResponse, Job, Prediction, Responses
 
 LOGGER = logging.getLogger("batchyard.batching")
 
 _FAR = 1e6
 """Seconds: what a timer takes for a deadline that never comes."""
+_CLOSING = 1.0
+"""Seconds that engines have to end when the calls that they had open were given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whose replica this is. `threads`: CPU cores one batch uses, 0 where another device computes.
 
-    `finite`: NaN and infinities in an answer are an error.
+    `finite`: NaN and infinities in an answer are an error. `decoupled`: requests have any number of answers.
     """
 
     model: str
@@ -52,39 +59,53 @@ class Identity:
     engine: str
     threads: int
     finite: bool = False
+    decoupled: bool = False
 
 
 class LocalReplica:
     """Implements `service.routing.replica.Replica` over engines of this machine.
 
     Each engine is owned by one thread, which composes its next batch itself at the moment it is free, so that
-    backlog fills batches. `observe` is told of every batch on the event loop.
+    backlog fills batches. `observe` is told of every batch on the event loop. `stream_buffer`: answers of one request
+    that wait for its reader.
     """
 
     def __init__(
         self,
         identity: Identity,
-        engines: Sequence[Owned[Engine]],
+        engines: Sequence[Owned[AnyEngine]],
         batcher: Batcher,
         cores: CoreBudget,
         clock: Clock,
         observe: Callable[[BatchRecord], None],
+        stream_buffer: int = 1024,
     ) -> None:
         self.identity = identity
         self.name = f"{identity.model}:{identity.version}"
         self.calibration: Calibration = batcher.calibration
         self._batcher = batcher
         self._clock = clock
-        self._observe = observe
-        self._faults = Faults()
-        self._quarantine = Quarantine()
-        self._answered = 0
-        self._settled = 0
-        self._early: dict[int, Executed] = {}
+        self._stream_buffer = stream_buffer
+        self._settling = Settling(
+            (identity.model, identity.version),
+            batcher.calibration,
+            clock,
+            observe,
+            in_order=batcher.settings.preserve_ordering,
+        )
         self._loop = asyncio.get_running_loop()
         self._handover = Handover(self.name, batcher, cores, identity.threads, clock, len(engines), self._tell_failed)
+        self._calls = OpenCalls(
+            Outlet(
+                partial(self._tell, self._settling.responded),
+                lambda ticket: self._handover.again([ticket]),
+                partial(self._tell, self._settling.condemn),
+            )
+        )
         self._reopening = Reopening(self.name, cores, identity.threads, self._handover.unwanted)
         self._owners = [owned.owner for owned in engines]
+        self.engines: list[AnyEngine] = [owned.engine for owned in engines]
+        """Those of the instances, as they were opened last."""
         for number, owned in enumerate(engines):
             owned.owner.start(partial(self._serve, number, owned))
 
@@ -101,8 +122,9 @@ class LocalReplica:
     @property
     def faults(self) -> Faults:
         """What went wrong until now."""
-        self._faults.quarantined = self._quarantine.count(self._clock())
-        return self._faults
+        faults = self._settling.faults
+        faults.quarantined = self._settling.quarantine.count(self._clock())
+        return faults
 
     def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
         """See `Replica`. With a deadline: only what is due before it counts as ahead."""
@@ -110,11 +132,13 @@ class LocalReplica:
 
     async def infer(self, job: Job) -> InferResponse:
         """Answers a job; raises `BatchyardError`. Cancelling the awaiting task drops its tickets."""
+        if self.identity.decoupled:
+            raise _has_many_answers(self.identity.model)
         request = job.request
         now = self._clock()
-        self._quarantine.check(job.parts, now)
+        self._check(job, now)
         future: asyncio.Future[list[Answer]] = self._loop.create_future()
-        waiting = Waiting(future, [None] * len(job.parts), len(job.parts), now)
+        waiting = Waiting(future, [None] * len(job.parts), len(job.parts), now, request=request, slot=job.slot)
         self._submit(waiting, job, now)
         left = request.deadline - now
         timer = self._loop.call_later(min(left, _FAR), self._too_late, waiting, left)
@@ -144,38 +168,49 @@ class LocalReplica:
 
     def _response(self, answers: Sequence[Answer], waiting: Waiting, job: Job) -> InferResponse:
         identity = self.identity
-        parts = [answer.outputs for answer in answers]
-        outputs = job.join(parts) if job.join else _laid_end_to_end(parts)
+        outputs = joined(answers, job.join)
         tokens = sum(job.costs) if job.tokens is None else job.tokens
-        timing = _timing(answers)
+        timing = timing_of(answers)
         timing.predicted, timing.actual = waiting.predicted, waiting.actual
-        return InferResponse(identity.model, identity.version, outputs, identity.engine, timing, tokens)
+        response = InferResponse(identity.model, identity.version, outputs, identity.engine, timing, tokens)
+        response.parameters, response.final = answers[-1].parameters, answers[-1].final
+        return response
 
-    def _serve(self, number: int, owned: Owned[Engine]) -> None:
+    def _serve(self, number: int, owned: Owned[AnyEngine]) -> None:
         """The life of an instance: it runs batches, and where its engine is lost opens another."""
-        engine: Engine | None = owned.engine
+        engine: AnyEngine | None = owned.engine
         while engine is not None:
             lost = self._work(number, engine)
+            if lost is None:
+                self._calls.wait(number)
+            else:
+                self._calls.lost(number, lost)
             engine.close()
-            if not lost or self._handover.unwanted(0.0):
+            if lost is None or self._handover.unwanted(0.0):
                 return
             engine = self._reopening.engine(owned.reopen, self._handover.not_reopened)
             if engine is not None:
+                self.engines[number] = engine
                 self._handover.reopened(number)
-                self._tell(self._restarted)
+                self._tell(self._settling.restarted)
 
-    def _work(self, number: int, engine: Engine) -> bool:
-        """Runs batches until the model is closed, or until the engine is lost: True."""
-        check = OutputCheck(engine.signature, self.identity.finite)
-        worker = Worker(engine, check, self._batcher.composer, self._clock)
+    def _work(self, number: int, engine: AnyEngine) -> EngineLostError | None:
+        """Runs batches until the model is closed, or until the engine is lost."""
+        worker = self._worker(number, engine)
         while (taken := self._handover.next(number)).batch is not None:
             executed = worker.execute(taken.batch)
             self._handover.finished(number, executed)
-            self._tell(self._finished, taken.number, executed)
+            self._tell(self._settling.finished, taken.number, executed)
             if executed.lost:
                 LOGGER.error("model %s lost an engine: %s", self.name, executed.lost)
-                return True
-        return False
+                return executed.lost
+        return None
+
+    def _worker(self, number: int, engine: AnyEngine) -> Worker | CallWorker:
+        check = OutputCheck(engine.signature, self.identity.finite)
+        if isinstance(engine, CallEngine):
+            return CallWorker(engine, number, check, self._calls, self._clock)
+        return Worker(engine, check, self._batcher.composer, self._clock)
 
     def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
         """Has the event loop call; where it is closed, nobody waits any more."""
@@ -183,69 +218,34 @@ class LocalReplica:
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _tell_failed(self, tickets: Sequence[Ticket], error: Callable[[], BatchyardError]) -> None:
-        self._tell(self._fail, tickets, error)
-
-    def _fail(self, tickets: Sequence[Ticket], error: Callable[[], BatchyardError]) -> None:
-        for ticket in tickets:
-            if not ticket.gone:
-                said = error()
-                if isinstance(said, DeadlineExceededError) and ticket.expires == ticket.deadline:
-                    self.calibration.given_up(ticket.waiting, ticket.deadline)  # it would not have been there before
-                ticket.waiting.fail(said)
-
-    def _restarted(self) -> None:
-        self._faults.restarts += 1
-
-    def _finished(self, number: int, executed: Executed) -> None:
-        """Settles a batch; where the order of arrival is kept, not before those that were taken earlier."""
-        if not self._batcher.settings.preserve_ordering:
-            self._settle(executed)
-            return
-        self._early[number] = executed
-        while (earliest := self._early.pop(self._settled, None)) is not None:
-            self._settled += 1
-            self._settle(earliest)
-
-    def _settle(self, executed: Executed) -> None:
-        now = self._clock()
-        if executed.failed:
-            self._learn_faults(executed, now)
-        ended = [ticket.waiting for ticket, result in executed.results if _settled(ticket, result, now)]
-        self._answered += len(ended)
-        if not executed.failed:
-            self.calibration.answered(ended, now)
-        self._observe(self._record(executed))
-
-    def _learn_faults(self, executed: Executed, now: float) -> None:
-        """Counts what went wrong, and puts the rows at fault into quarantine."""
-        faults = self._faults
-        faults.splits += executed.splits
-        faults.memory_errors += executed.memory_errors
-        for index, (ticket, result) in enumerate(executed.results):
-            guilty = ticket in executed.guilty
-            if ticket in executed.unclear and self._quarantine.unclear(ticket.tensors, self._answered):
-                executed.results[index] = ticket, EngineFailedError(str(result), retryable=False)
-                guilty = True
-            if guilty:
-                faults.poison += 1
-                self._quarantine.refuse(ticket.tensors, str(result), now)
-
-    def _record(self, executed: Executed) -> BatchRecord:
-        batch = executed.batch
-        return BatchRecord(
-            model=self.identity.model,
-            version=self.identity.version,
-            requests=len(batch.tickets),
-            rows=sum(ticket.rows for ticket in batch.tickets),
-            tokens=batch.tokens,
-            slots=batch.layout.slots,
-            compute_seconds=executed.seconds,
-            failed=executed.failed,
-        )
+        self._tell(self._settling.fail, tickets, error)
 
     async def stream(self, job: Job) -> Responses:
-        """See `Replica`: one answer."""
-        return OneResponse(await self.infer(job))
+        """See `Replica`: one answer, where the model is not decoupled; else the first is there, or the last was."""
+        if not self.identity.decoupled:
+            return OneResponse(await self.infer(job))
+        if len(job.parts) > 1:
+            raise UnsupportedError(f"model {self.identity.model!r} gives any number of answers; send one text")
+        now = self._clock()
+        self._check(job, now)
+        responses = LocalResponses(self._stream_buffer, lambda answer: self._response([answer], waiting, job))
+        waiting = Waiting(responses, [None], 1, now, request=job.request, each=responses.put, slot=job.slot)
+        self._submit(waiting, job, now)
+        waiting.outlook = None  # which is of the first answer at best
+        responses.expire_in(job.request.deadline - now)
+        try:
+            await responses.begin()
+        except BaseException:
+            responses.close()
+            raise
+        return responses
+
+    def _check(self, job: Job, now: float) -> None:
+        """Refuses what is known to break engines, and more than may be open at once."""
+        self._settling.quarantine.check(job.parts, now)
+        if len(self._calls) >= self._batcher.max_queue:
+            text = f"{len(self._calls)} requests are being answered by model {self.name}, as many as may"
+            raise QueueFullError(text, RETRY_AFTER)
 
     async def generate(self, request: GenerateRequest) -> Generation:
         """Not what these engines do."""
@@ -257,9 +257,11 @@ class LocalReplica:
         self._handover.close()
         await asyncio.to_thread(self._join, ends)
         message = f"model {self.name} was unloaded before the answer was there"
-        self._fail(self._handover.end(), partial(ModelUnavailableError, message))
-        for number in sorted(self._early):
-            self._settle(self._early.pop(number))
+        given_up = self._calls.give_up()
+        self._settling.fail([*self._handover.end(), *given_up], partial(ModelUnavailableError, message))
+        self._settling.close()
+        if given_up:
+            await asyncio.to_thread(self._join, self._clock() + _CLOSING)
 
     def _join(self, ends: float) -> None:
         for owner in self._owners:
@@ -273,28 +275,6 @@ class LocalReplica:
             )
 
 
-def _settled(ticket: Ticket, result: Answer | BatchyardError, now: float) -> bool:
-    """Gives a caller the result; was it the last of its answers?"""
-    if isinstance(result, Answer):
-        return ticket.waiting.answer(ticket.part, result, now)
-    ticket.waiting.fail(result)
-    return False
-
-
-def _laid_end_to_end(parts: Sequence[Outputs]) -> Outputs:
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    try:
-        return {name: np.concatenate([part[name] for part in parts]) for name in first}
-    except ValueError as error:
-        raise InvalidRequestError(f"the answers make no one tensor, send each text alone: {error}") from None
-
-
-def _timing(answers: Sequence[Answer]) -> Timing:
-    last = answers[-1].timing
-    if len(answers) == 1:
-        return last
-    queue = max(answer.timing.queue for answer in answers)
-    compute = max(answer.timing.compute for answer in answers)
-    return Timing(queue, compute, last.batch_size, last.batch_tokens, last.batch_slots)
+def _has_many_answers(model: str) -> UnsupportedError:
+    text = f"model {model!r} gives any number of answers; ask it by ModelStreamInfer of gRPC, or by generate_stream"
+    return UnsupportedError(text).as_triton("ModelInfer RPC doesn't support models with decoupled transaction policy")

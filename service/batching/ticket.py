@@ -1,10 +1,12 @@
 """A waiting part of a request, and the request it belongs to."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from engines.calls import NO_PARAMETERS, Parameter
 from engines.tensor import Array, Tensors
-from service.types import NO_PREDICTION, Prediction, Timing
+from service.types import NO_PREDICTION, InferRequest, Prediction, Timing
 
 LOADS = 5
 IDLE, BUSY, BACKLOG, OVERTAKEN, BULK = range(LOADS)
@@ -23,10 +25,12 @@ class Outlook(NamedTuple):
 
 @dataclass(slots=True)
 class Answer:
-    """What a batch gave one part."""
+    """What a batch gave one part. `parameters`: what the model says beside it. `final`: nothing follows."""
 
     outputs: dict[str, Array]
     timing: Timing
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
+    final: bool = True
 
 
 class Settleable(Protocol):
@@ -45,7 +49,8 @@ class Waiting:
 
     A caller who left, or whose deadline passed, has a done `future`; its tickets are then dropped wherever they are.
     `arrival`: seconds on the gateway's clock. `outlook`, `predicted`: what was thought of it when the queue took it.
-    `actual`: seconds from then to the answer, once it is there.
+    `actual`: seconds from then to the answer, once it is there. `request`: as it came, None where nobody asks for it.
+    `each`: takes the answers of a request that may have several; None: it has one a part. `slot`: see `Job`.
     """
 
     future: Settleable
@@ -55,11 +60,18 @@ class Waiting:
     outlook: Outlook | None = None
     predicted: Prediction = NO_PREDICTION
     actual: float = 0.0
+    request: InferRequest | None = None
+    each: Callable[[Answer], None] | None = None
+    slot: int = 0
 
     def answer(self, part: int, answer: Answer, now: float) -> bool:
         """Takes the answer of one part; was it the last that was missing?"""
         if self.future.done():
             return False
+        if self.each is not None:
+            self.actual = now - self.arrival
+            self.each(answer)
+            return answer.final
         self.answers[part] = answer
         self.left -= 1
         if self.left:

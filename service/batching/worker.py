@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from engines.base import Engine
 from engines.errors import (
@@ -13,14 +14,12 @@ from engines.errors import (
 )
 from engines.tensor import Array
 from service.batching.compose import Composer, Composition
+from service.batching.failures import failure_of
+from service.batching.losses import guilt, is_guilty, suspect
 from service.batching.outputs import OutputCheck
 from service.batching.ticket import Answer, Ticket
-from service.errors import BatchyardError, EngineFailedError, InvalidRequestError
+from service.errors import BatchyardError, EngineFailedError
 from service.types import Timing
-
-LONE_LOSSES = 2
-"""Engines that a ticket may lose alone before it is guilty: a process can be killed by others once, and twice with the
-same request in it is no chance any more."""
 
 Clock = Callable[[], float]
 Result = Answer | BatchyardError
@@ -28,7 +27,7 @@ Result = Answer | BatchyardError
 
 @dataclass(slots=True)
 class Executed:
-    """A batch that ran, in `seconds`.
+    """A batch that ran, in `seconds`; of them `input_seconds` to lay it out, `output_seconds` to take it apart.
 
     `failed`: not all went well at once. `lost`: the engine's end, which left tickets `unanswered`.
     `guilty`: failed alone while others of their batch were answered. `unclear`: failed alone, and nothing tells whether
@@ -39,6 +38,8 @@ class Executed:
     batch: Composition
     results: list[tuple[Ticket, Result]] = field(default_factory=list)
     seconds: float = 0.0
+    input_seconds: float = 0.0
+    output_seconds: float = 0.0
     failed: bool = False
     lost: EngineLostError | None = None
     unanswered: list[Ticket] = field(default_factory=list)
@@ -47,6 +48,14 @@ class Executed:
     splits: int = 0
     memory_errors: int = 0
     too_large: int = 0
+
+
+class _Parts(NamedTuple):
+    """What each ticket of a batch gets; seconds to lay the batch out and to take it apart."""
+
+    outputs: list[dict[str, Array]]
+    input: float
+    output: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +84,43 @@ class Worker:
     def _run(self, batch: Composition, executed: Executed, alone: list[tuple[Ticket, EngineError]]) -> None:
         start = self.clock()
         try:
-            parts = self._outputs(batch)
+            parts = self._outputs(batch, start)
         except EngineLostError as error:
             if not error.idle:
-                _suspect(batch.tickets)
+                suspect(batch.tickets, alone=len(batch.tickets) == 1)
             raise
         except EngineError as error:
             self._failed(batch, batch.tickets, error, executed, alone)
             return
         seconds = self.clock() - start
+        executed.input_seconds += parts.input
+        executed.output_seconds += parts.output
         size, tokens, slots = len(batch.tickets), batch.tokens, batch.layout.slots
         odd: list[Ticket] = []
         said: EngineError | None = None
-        for ticket, outputs in zip(batch.tickets, parts, strict=True):
+        for ticket, outputs in zip(batch.tickets, parts.outputs, strict=True):
             try:
                 self.check.part(outputs)
             except EngineError as error:
                 odd.append(ticket)
                 said = error
             else:
-                timing = Timing(start - ticket.arrival, seconds, size, tokens, slots)
+                timing = Timing(
+                    start - ticket.arrival, seconds, size, tokens, slots, input=parts.input, output=parts.output
+                )
                 executed.results.append((ticket, Answer(outputs, timing)))
         if said:
             self._failed(batch, odd, said, executed, alone)
 
-    def _outputs(self, batch: Composition) -> list[dict[str, Array]]:
+    def _outputs(self, batch: Composition, start: float) -> _Parts:
         try:
-            outputs = self.engine.run(batch.layout.collate([ticket.tensors for ticket in batch.tickets]))
+            laid_out = batch.layout.collate([ticket.tensors for ticket in batch.tickets])
+            ready = self.clock()
+            outputs = self.engine.run(laid_out)
+            computed = self.clock()
             self.check.batch(outputs)
-            return batch.layout.split(outputs)
+            parts = batch.layout.split(outputs)
+            return _Parts(parts, ready - start, self.clock() - computed)
         except EngineError:
             raise
         except Exception as error:
@@ -151,7 +168,7 @@ def _judge(executed: Executed, alone: Sequence[tuple[Ticket, EngineError]]) -> N
     answered = any(isinstance(result, Answer) for _, result in executed.results)
     for ticket, error in alone:
         if isinstance(error, InvalidInputError):
-            executed.results.append((ticket, InvalidRequestError(str(error))))
+            executed.results.append((ticket, failure_of(error)))
             continue
         memory = isinstance(error, EngineMemoryError)
         guilty = answered and not memory
@@ -161,19 +178,19 @@ def _judge(executed: Executed, alone: Sequence[tuple[Ticket, EngineError]]) -> N
             (executed.guilty if guilty else executed.unclear).append(ticket)
     if executed.lost:
         ended = {id(ticket) for ticket, _ in executed.results}
-        left = [ticket for ticket in executed.batch.tickets if id(ticket) not in ended and not ticket.gone]
-        executed.unanswered = [ticket for ticket in left if ticket.lone_losses < LONE_LOSSES]
-        message = f"the engine was lost {LONE_LOSSES} times while it ran nothing but this request: {executed.lost}"
-        for ticket in left:
-            if ticket.lone_losses >= LONE_LOSSES:
-                executed.results.append((ticket, EngineFailedError(message, retryable=False)))
-                executed.guilty.append(ticket)
+        give_back(executed, executed.lost, [ticket for ticket in executed.batch.tickets if id(ticket) not in ended])
 
 
-def _suspect(tickets: Sequence[Ticket]) -> None:
-    for ticket in tickets:
-        ticket.losses += 1
-        ticket.lone_losses += len(tickets) == 1
+def give_back(executed: Executed, lost: EngineLostError, left: Sequence[Ticket]) -> None:
+    """The engine was lost, and these have no answer: they are unanswered, or guilty."""
+    for ticket in left:
+        if ticket.gone:
+            continue
+        if is_guilty(ticket):
+            executed.results.append((ticket, guilt(lost)))
+            executed.guilty.append(ticket)
+        else:
+            executed.unanswered.append(ticket)
 
 
 def not_composed(error: Exception) -> str:

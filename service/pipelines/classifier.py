@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.tensor import BYTES, FP32, Array, Signature
-from service.ensemble import Infer
+from service.ensembles.door import Infer
 from service.errors import BatchyardError, DeadlineExceededError, DeadlineHopelessError
 from service.types import InferRequest
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from engines.generation import Chat, GenerationCall, Message
 from engines.tensor import Signature
-from service.ensemble import Infer, Predict
+from service.ensembles.door import Infer, Predict
 from service.errors import InvalidRequestError
 from service.generating import GenerateRequest, Generation
 from service.pipelines.answer import PipelineGeneration

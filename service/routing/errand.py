@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from service.routing.policies import Option
 from service.routing.route import Route
 from service.routing.served import Served
-from service.types import NO_PREDICTION, Candidate, Hints, Prediction, Routed
+from service.types import NO_PREDICTION, Candidate, Hints, Prediction, Routed, SequenceStep
 
 
 class Asked:
@@ -21,7 +21,7 @@ class Asked:
 @dataclass(slots=True)
 class Errand:
     """`cost`: of the request, estimated. `sent_once`: it may not be sent a second time. `steps_down`: the route has
-    variants that are asked before those of less quality."""
+    variants that are asked before those of less quality. `sequence`: that it is a step of."""
 
     route: Route
     asked: Asked
@@ -30,6 +30,7 @@ class Errand:
     cost: int = 1
     priority: int = 0
     sent_once: bool = False
+    sequence: SequenceStep | None = None
     rule: str = ""
     steps_down: bool = False
     hedged: bool = False

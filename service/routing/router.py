@@ -99,7 +99,7 @@ class Router:
 
     async def _infer_by_route(self, route: Route, request: InferRequest, asked: Asked) -> InferResponse:
         start = self._clock()
-        errand = _errand(route, asked, request)
+        errand = self._errand(route, asked, request)
         response, routed = await self._by_route(errand, request, lambda way: partial(way.infer, request))
         if route.hedge:
             self._state(route).times.record(self._clock() - start)
@@ -111,7 +111,7 @@ class Router:
         route = self._catalog.routes.get(request.model)
         if route is not None:
             return await self._by_route(
-                _errand(route, asked, request), request, lambda way: partial(way.stream, request)
+                self._errand(route, asked, request), request, lambda way: partial(way.stream, request)
             )
         _, responses = await self._by_name(request, asked, lambda served: stream_by(served, request), PATIENT)
         return responses, DIRECT
@@ -143,17 +143,18 @@ class Router:
         self._counters.answered(route.name, option.variant.model, bool(routed.step_down))
         return answer, routed
 
+    def _errand(self, route: Route, asked: Asked, request: InferRequest) -> Errand:
+        """A step of a sequence is sent once only: the model may have taken it before it failed."""
+        step = request.sequence
+        hints = self._state(route).held.hints(request, self._catalog.newest) if step else request.hints
+        once = step is not None
+        return Errand(route, asked, hints, request.deadline, priority=request.priority, sent_once=once, sequence=step)
+
     def _state(self, route: Route) -> RouteState:
         state = self._states.get(route.name)
         if state is None:
             state = self._states[route.name] = RouteState(route)
         return state
-
-
-def _errand(route: Route, asked: Asked, request: InferRequest) -> Errand:
-    """A step of a sequence is sent once only: the model may have taken it before it failed."""
-    sent_once = request.sequence is not None
-    return Errand(route, asked, request.hints, request.deadline, priority=request.priority, sent_once=sent_once)
 
 
 def _direct_to(served: Served, prediction: Prediction) -> Routed:

@@ -7,7 +7,7 @@ from service.routing.breaker import Breaker
 from service.routing.replica import Replica
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Served:
     """One version of a model, open. `pressed_until`: it refused somebody lately; until then, ask its prediction first.
 

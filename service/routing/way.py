@@ -18,6 +18,7 @@ from service.routing.errand import Errand
 from service.routing.hedge import AnswerTimes, Work, hedged
 from service.routing.policies import Option
 from service.routing.route import Route
+from service.routing.sequences import Held
 from service.routing.served import Served
 from service.telemetry.routes import RouteCounters
 from service.types import InferRequest, InferResponse, Responses
@@ -30,11 +31,12 @@ Ask = Callable[[Option, list[Option]], Awaitable[tuple[Option, Answer]]]
 class RouteState:
     """What is remembered of a route from request to request."""
 
-    __slots__ = ("budget", "times")
+    __slots__ = ("budget", "held", "times")
 
     def __init__(self, route: Route) -> None:
         self.budget = RetryBudget(route.retry_budget)
         self.times = AnswerTimes()
+        self.held = Held()
 
 
 class Way:
@@ -64,6 +66,7 @@ class Way:
         refusals: list[RetryLaterError] = []
         while (option := self._next(refusals)) is not None:
             self._errand.asked.served = option.served
+            self._state.held.asks(self._errand.sequence, option)
             try:
                 answered = await ask(option, self._options)
             except RetryLaterError as error:
@@ -73,6 +76,7 @@ class Way:
                 self._go_on(option, error)
             else:
                 self._count_retry("answered")
+                self._state.held.answered(self._errand.sequence)
                 return answered
         if self._failure is not None:
             self._count_retry("refused")

@@ -30,9 +30,17 @@ _TRITON: Mapping[str, tuple[str, Callable[[Series], float]]] = {
     "nv_inference_exec_count": ("Number of batches run", lambda s: s.executions),
     "nv_inference_request_duration_us": ("Cumulative time of requests, microseconds", lambda s: s.request.total * 1e6),
     "nv_inference_queue_duration_us": ("Cumulative time of waiting, microseconds", lambda s: s.queue.total * 1e6),
+    "nv_inference_compute_input_duration_us": (
+        "Cumulative time of laying out batches, microseconds",
+        lambda s: s.input_seconds * 1e6,
+    ),
     "nv_inference_compute_infer_duration_us": (
         "Cumulative time of computing, microseconds",
         lambda s: s.compute_seconds * 1e6,
+    ),
+    "nv_inference_compute_output_duration_us": (
+        "Cumulative time of taking batches apart, microseconds",
+        lambda s: s.output_seconds * 1e6,
     ),
 }
 
@@ -68,25 +76,26 @@ class SeriesCollector(Collector):
         yield running
 
 
-def exposition(registry: CollectorRegistry, series: Mapping[Key, Series]) -> bytes:
-    """All metrics in text format.
+def exposition(registry: CollectorRegistry, series: Mapping[Key, Series], own: Iterable[str] = ()) -> bytes:
+    """All metrics in text format; `own`: the lines of those that models count themselves.
 
     Triton's counters are written here: prometheus_client ends the name of every counter in `_total`, Triton does not.
     """
     lines: list[str] = []
     for name, (text, value_of) in _TRITON.items():
-        samples = (_sample(name, zip(LABELS, key, strict=True), value_of(one)) for key, one in series.items())
+        samples = (sample(name, zip(LABELS, key, strict=True), value_of(one)) for key, one in series.items())
         lines += [f"# HELP {name} {text}", f"# TYPE {name} counter", *samples]
     name = "nv_inference_request_failure"
     lines += [f"# HELP {name} Number of failed requests by reason", f"# TYPE {name} counter"]
     for (model, version), one in series.items():
         for reason, count in one.failures.items():
             labels = (("model", model), ("version", version), ("reason", reason))
-            lines.append(_sample(name, labels, count))
-    return generate_latest(registry) + "\n".join([*lines, ""]).encode()
+            lines.append(sample(name, labels, count))
+    return generate_latest(registry) + "\n".join([*lines, *own, ""]).encode()
 
 
-def _sample(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:
+def sample(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:
+    """One line of the text format."""
     text = ",".join(f'{label}="{_escape(content)}"' for label, content in labels)
     return f"{name}{{{text}}} {value}"
 

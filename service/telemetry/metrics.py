@@ -1,12 +1,14 @@
 """What the gateway counts, per model version. Called from the event loop and from engine threads."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from engines.generation import Usage
+from engines.tensor import Tensors
 from service.batching.calibration import Calibration
 from service.batching.faults import Faults
 from service.batching.record import BatchRecord
@@ -14,30 +16,41 @@ from service.generating import GenerationTiming
 from service.telemetry.exposition import CONTENT_TYPE, SeriesCollector, exposition
 from service.telemetry.faults import FaultsCollector
 from service.telemetry.generations import Generations, GenerationsCollector
+from service.telemetry.own_metrics import own_lines
 from service.telemetry.predictions import PredictionsCollector
+from service.telemetry.remotes import RemotesCollector
 from service.telemetry.routes import RouteCounters, RoutesCollector
 from service.telemetry.series import Series
+from service.telemetry.statistics import ModelStatistics
+from service.telemetry.tally import Tally
+from service.types import InferResponse, Timing
 
 Outcome = Literal["success", "REJECTED", "CANCELED", "BACKEND", "OTHER"]
 """How a request ended: answered, or Triton's reason for its failure."""
 
 
 class Metrics:
-    """Counters behind /metrics. Give it names of models that exist only: every name becomes a series for good."""
+    """Counters behind /metrics and Triton's statistics. Give it names of models that exist only: every name becomes a
+    series for good. `now`: seconds since 1970."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._lock = Lock()
+        self._alone: dict[tuple[str, str], bool] = {}
         self._series: dict[tuple[str, str], Series] = {}
         self._generations: dict[tuple[str, str], Generations] = {}
         self._calibrations: dict[tuple[str, str], Calibration] = {}
         self._faults: dict[tuple[str, str], Callable[[], Faults]] = {}
+        self._engines: dict[tuple[str, str], Callable[[], Sequence[object]]] = {}
         self.routes = RouteCounters()
+        self.remotes = RemotesCollector()
         self._registry = CollectorRegistry()
         self._registry.register(SeriesCollector(self._series))
         self._registry.register(GenerationsCollector(self._generations))
         self._registry.register(PredictionsCollector(self._calibrations))
         self._registry.register(FaultsCollector(self._faults))
         self._registry.register(RoutesCollector(self.routes))
+        self._registry.register(self.remotes)
         ProcessCollector(registry=self._registry)
 
     def request_done(self, model: str, version: str, outcome: Outcome, seconds: float) -> None:
@@ -46,8 +59,32 @@ class Metrics:
             series = self._of(model, version)
             if outcome == "success":
                 series.request.observe(seconds)
-            else:
-                series.failures[outcome] = series.failures.get(outcome, 0) + 1
+                return
+            series.failures[outcome] = series.failures.get(outcome, 0) + 1
+            if outcome != "OTHER":  # Triton counts no request that is at fault itself
+                series.tally.failed(seconds)
+
+    def answered(self, response: InferResponse, inputs: Tensors, seconds: float) -> None:
+        """One request for `inputs` was answered, `seconds` after it came in; of several answers, with the last one."""
+        key = response.model, response.version
+        timing = response.timing
+        with self._lock:
+            series = self._of(*key)
+            series.request.observe(seconds)
+            series.queue.observe(timing.queue)
+            if key in self._alone:
+                timing = Timing(compute=timing.compute, input=timing.input, output=timing.output)
+                rows = len(next(iter(inputs.values()))) if self._alone[key] else 1
+                series.tally.executed(rows, rows, timing, round(self._now() * 1000))
+            series.tally.answered(timing, seconds)
+
+    def counts_alone(self, model: str, version: str, batched: bool) -> None:
+        """Nobody tells of batches of this model: each of its requests counts as one that waited for nothing.
+
+        `batched`: do its tensors have a batch dimension?
+        """
+        with self._lock:
+            self._alone[model, version] = batched
 
     def queue_wait(self, model: str, version: str, seconds: float) -> None:
         """One part of a request waited `seconds` for its batch."""
@@ -58,6 +95,8 @@ class Metrics:
         """One batch left the engine; a failed one counts as an execution, but not as inferences."""
         with self._lock:
             series = self._of(record.model, record.version)
+            timing = Timing(compute=record.compute_seconds, input=record.input_seconds, output=record.output_seconds)
+            series.tally.executed(record.rows, record.answered, timing, round(self._now() * 1000))
             series.executions += 1
             series.engine.observe(record.compute_seconds)
             series.size.observe(record.requests)
@@ -67,7 +106,10 @@ class Metrics:
             series.padding_tokens += padding
             if not record.failed:
                 series.executed += record.rows
-                series.compute_seconds += record.compute_seconds * record.requests
+                around = record.input_seconds + record.output_seconds
+                series.compute_seconds += (record.compute_seconds - around) * record.requests
+                series.input_seconds += record.input_seconds * record.requests
+                series.output_seconds += record.output_seconds * record.requests
 
     def step_done(self, model: str, version: str, answers: int, seconds: float) -> None:
         """One step of a generator: a batch of as many tokens as answers ran in it."""
@@ -78,11 +120,16 @@ class Metrics:
             series.engine.observe(seconds)
             series.compute_seconds += seconds * answers
             series.size.observe(answers)
+            series.tally.executed(answers, answers, Timing(compute=seconds), round(self._now() * 1000))
 
-    def generation_done(self, model: str, version: str, timing: GenerationTiming, usage: Usage) -> None:
-        """One request was answered with generated text."""
+    def generation_done(
+        self, model: str, version: str, timing: GenerationTiming, usage: Usage, seconds: float = 0.0
+    ) -> None:
+        """One request was answered with generated text, `seconds` after it came in."""
         with self._lock:
-            self._of(model, version).queue.observe(timing.queue)
+            series = self._of(model, version)
+            series.queue.observe(timing.queue)
+            series.tally.answered(Timing(timing.queue, max(0.0, seconds - timing.queue)), seconds)
             generations = self._generations.get((model, version))
             if generations is None:
                 generations = self._generations[(model, version)] = Generations()
@@ -104,6 +151,11 @@ class Metrics:
             self._calibrations[model, version] = calibration
             self._faults[model, version] = faults
 
+    def watch_own(self, model: str, version: str, engines: Callable[[], Sequence[object]]) -> None:
+        """Asks what this model's `engines` count themselves, at every scrape; the last call counts."""
+        with self._lock:
+            self._engines[model, version] = engines
+
     def watch_running(self, model: str, version: str, count: Callable[[], int]) -> None:
         """Asks `count` for the answers that this model generates, at every scrape; the last call counts."""
         with self._lock:
@@ -112,7 +164,19 @@ class Metrics:
     def exposition(self) -> tuple[bytes, str]:
         """All metrics in Prometheus' text format, and its content type."""
         with self._lock:
-            return exposition(self._registry, self._series), CONTENT_TYPE
+            engines = [engine for ask in self._engines.values() for engine in ask()]
+            return exposition(self._registry, self._series, own_lines(engines)), CONTENT_TYPE
+
+    def statistics(self, model: str, version: str) -> ModelStatistics:
+        """What Triton's statistics extension tells of a version of a model."""
+        with self._lock:
+            return self._of(model, version).tally.told(model, version)
+
+    def begin(self, model: str, version: str) -> None:
+        """A version is served from now on: its statistics begin anew, as in Triton; the numbers of /metrics go on."""
+        with self._lock:
+            self._of(model, version).tally = Tally()
+            self._alone.pop((model, version), None)
 
     def _of(self, model: str, version: str) -> Series:
         series = self._series.get((model, version))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from service.telemetry.histogram import Histogram
+from service.telemetry.tally import Tally
 
 _MILLISECONDS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
 SECONDS = tuple(bound / 1000 for bound in _MILLISECONDS)
@@ -20,6 +21,8 @@ class Series:
         "executed",
         "executions",
         "failures",
+        "input_seconds",
+        "output_seconds",
         "padding",
         "padding_tokens",
         "pending",
@@ -27,6 +30,7 @@ class Series:
         "request",
         "running",
         "size",
+        "tally",
         "tokens",
     )
 
@@ -42,8 +46,12 @@ class Series:
         self.executions = 0
         self.executed = 0
         self.compute_seconds = 0.0
-        """Of every part, so that its mean over parts is the compute time a caller saw, as in Triton."""
+        """Of every part, so that its mean over parts is the compute time a caller saw, as in Triton; likewise those of
+        laying batches out and taking them apart."""
+        self.input_seconds = 0.0
+        self.output_seconds = 0.0
         self.padding_tokens = 0
+        self.tally = Tally()
         self.pending: Callable[[], int] | None = None
         self.running: Callable[[], int] | None = None
 

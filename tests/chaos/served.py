@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Thread
 
 import httpx
-from fastapi import FastAPI
 
 from service import app, cli
+from service.server import ASGIApp, Service
 from service.settings import Settings
 from service.stopping import Stopping
 
@@ -22,14 +22,15 @@ from service.stopping import Stopping
 def main() -> None:
     """Serves, then writes what /metrics would say."""
     file, *arguments = sys.argv[1:]
-    made: list[FastAPI] = []
-    create = app.create_app
+    made: list[ASGIApp] = []
+    create = app.create_service
 
-    def remember(settings: Settings, stopping: Stopping | None = None) -> FastAPI:
-        made.append(create(settings, stopping))
-        return made[-1]
+    def remember(settings: Settings, stopping: Stopping) -> Service:
+        service = create(settings, stopping)
+        made.append(service.app)
+        return service
 
-    app.create_app = remember
+    app.create_service = remember
     Thread(target=_stop_with_parent, daemon=True).start()
     try:
         cli.main(arguments)
@@ -43,7 +44,7 @@ def _stop_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _numbers(served: FastAPI) -> str:
+async def _numbers(served: ASGIApp) -> str:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://served") as client:
         return (await client.get("/metrics")).text
 

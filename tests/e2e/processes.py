@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +32,12 @@ def write_model(root: Path, name: str, config: str, *versions: str) -> None:
 
 @dataclass
 class Server:
-    """A server of one's own. `log`: its standard error."""
+    """A server of one's own. `log`: its standard error. `grpc`: `host:port`."""
 
     process: "subprocess.Popen[str]"
     port: int
     log: Path
+    grpc: str = ""
 
     def tell(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -78,11 +79,22 @@ def serving(folder: Path, repository: Path, *arguments: str) -> Iterator[Server]
     ):
         try:
             assert process.stdout is not None
-            ready = next((line for line in process.stdout if line.startswith("ready: ")), "")
-            assert ready, log.read_text()
-            yield Server(process, int(ready.split()[1].rpartition(":")[2]), log)
+            lines = _lines(process.stdout)
+            assert "ready" in lines, log.read_text()
+            yield Server(process, int(lines["ready"].split()[0].rpartition(":")[2]), log, lines.get("grpc", ""))
         finally:
             process.kill()
+
+
+def _lines(stdout: Iterable[str]) -> dict[str, str]:
+    """What the server says of its addresses, by the first word of each line; "ready" is the last."""
+    found: dict[str, str] = {}
+    for line in stdout:
+        word, _, rest = line.strip().partition(": ")
+        found[word] = rest
+        if word == "ready":
+            break
+    return found
 
 
 @dataclass

@@ -12,7 +12,7 @@ from threading import Timer
 import numpy as np
 import pytest
 
-from engines import Backend, apart_process, open_engine, open_generator
+from engines import Backend, apart_life, open_engine, open_generator
 from engines.apart_engine import ApartEngine
 from engines.base import EngineOptions
 from engines.batch import Batch
@@ -213,7 +213,7 @@ def test_a_process_that_stops_before_it_reads_a_large_batch_is_ended(start: Open
 
 
 def test_closing_ends_the_process_also_one_that_does_not_listen(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart_process, "_END", 0.1)
+    monkeypatch.setattr(apart_life, "END_SECONDS", 0.1)
     willing, stopped = start(), start()
     os.kill(stopped.process_id, signal.SIGSTOP)
     for engine in (willing, stopped):

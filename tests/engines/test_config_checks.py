@@ -53,10 +53,53 @@ TENSORS = {
     "labels latin": (LABELS.replace("labels.txt", "latin.txt"), "'latin.txt' is not UTF-8 at byte 3"),
 }
 
+RESHAPED = BASE.replace("dims: [ 4 ]", "dims: [ 4 ] reshape { shape: [ 2, 2 ] }")
+RESHAPES = {
+    "zero": (RESHAPED.replace("[ 2, 2 ]", "[ 4, 0 ]"), "input[0].reshape: [4, 0] has a size that is no dimension"),
+    "elements": (RESHAPED.replace("[ 2, 2 ]", "[ 2, 3 ]"), "[2, 3] holds other numbers of elements than dims, [4]"),
+    "empty": (RESHAPED.replace("[ 2, 2 ]", "[ ]"), "[] holds other numbers of elements than dims, [4]"),
+    "scalar": (
+        RESHAPED.replace("size: 8", "size: 0").replace("[ 4 ]", "[ 1 ]").replace("[ 2, 2 ]", "[ ]"),
+        "[] leaves no dimension",
+    ),
+    "open": (RESHAPED.replace("[ 2, 2 ]", "[ -1, 4 ]"), "[-1, 4] has another number of sizes of -1 than dims, [4]"),
+    "parts": (
+        RESHAPED.replace("dims: [ 4 ]", "dims: [ 2, 4, -1, 6 ]").replace("[ 2, 2 ]", "[ 8, 6, -1 ]"),
+        "[8, 6, -1] holds other numbers of elements",
+    ),
+    "output": (BASE.replace("[ 2 ]", "[ 2 ] reshape { shape: [ 3 ] }"), "output[0].reshape: [3] holds other"),
+    "ragged": (RESHAPED.replace("dims: [ 4 ]", "dims: [ 4 ] allow_ragged_batch: true"), "contradicts allow_ragged"),
+    "source": (RESHAPED + BATCH_INPUT, "batch_input[0]: contradicts reshape of 'x'"),
+}
+
+BATCH_OUTPUT = 'batch_output { target_name: "y" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "x" }'
+BATCH_OUTPUTS = {
+    "no target": (BASE + BATCH_OUTPUT.replace('"y"', '"z"'), "batch_output[0].target_name: 'z' is no output; use"),
+    "no source": (BASE + BATCH_OUTPUT.replace('"x"', '"z"'), "batch_output[0].source_input: 'z' is no input that"),
+    "sources": (BASE + BATCH_OUTPUT.replace('"x"', '[ "x", "x" ]'), "source_input: ['x', 'x'] given; give exactly"),
+    "twice": (BASE + BATCH_OUTPUT + BATCH_OUTPUT, "batch_output[1].target_name: 'y' is there twice"),
+    "unbatched": (BASE.replace("size: 8", "size: 0") + BATCH_OUTPUT, "batch_output[0]: needs batches"),
+    "fewer dims": (BASE.replace("[ 2 ]", "[ 2, 3 ]") + BATCH_OUTPUT, "'x' has fewer dims than 'y'"),
+    "reshaped": (BASE.replace("[ 2 ]", "[ 2 ] reshape { shape: [ 2, 1 ] }") + BATCH_OUTPUT, "contradicts reshape of"),
+}
+
+TRANSACTIONS = {
+    "decoupled": (BASE + "model_transaction_policy { decoupled: true }", "decoupled: true is not supported; it is for"),
+    "cached": (
+        BASE.replace("identity", "python")
+        + "model_transaction_policy { decoupled: true } response_cache { enable: true }",
+        "response_cache.enable: true contradicts a decoupled model",
+    ),
+    "archive": (
+        BASE.replace("identity", "python") + 'parameters { key: "EXECUTION_ENV_PATH" value { string_value: "e" } }',
+        "'e' is not supported: archives",
+    ),
+}
+
 BATCH_INPUTS = {
     "no target": (BATCH_INPUT.replace('"n"', "[ ]"), "batch_input[0].target_name: [] given; give exactly one"),
     "two sources": (BATCH_INPUT.replace('"x"', '[ "x", "x" ]'), "source_input: ['x', 'x'] given; give exactly one"),
-    "no source": (BATCH_INPUT.replace('"x"', '"z"'), "batch_input[0].source_input: 'z' is no input with allow_ragged"),
+    "no source": (BATCH_INPUT.replace('"x"', '"z"'), "batch_input[0].source_input: 'z' is no input that is"),
     "taken": (BATCH_INPUT.replace('"n"', '"x"'), "batch_input[0].target_name: 'x' is there twice"),
     "type": (BATCH_INPUT.replace("INT32", "INT64"), "batch_input[0].data_type: TYPE_INT64 is not served here"),
     "kind": (BATCH_INPUT.replace("BATCH_ELEMENT_COUNT", "42"), "batch_input[0].kind: 42 is not served"),
@@ -120,6 +163,12 @@ ENSEMBLES = {
     "not made": (ensemble(step("a", "x", "t")), "output[0].name: 'y' is made by no step"),
     "made twice": (ensemble(STEP, STEP), "step[1].output_map[\"o\"]: 'y' already comes from step[0]"),
     "overwritten": (ensemble(STEP, step("b", "y", "x")), "'x' already comes from an input of the ensemble"),
+    "unused": (ensemble(STEP, step("b", "x", "t")), "step[1].output_map[\"o\"]: 't' is taken by no step"),
+    "untaken": (
+        ensemble(STEP).replace("input [", 'input [ { name: "w" data_type: TYPE_FP32 dims: [ 1 ] },', 1),
+        "input[0].name: 'w' is taken by no step",
+    ),
+    "warm-up": (ensemble(STEP) + 'model_warmup { name: "s" }', "model_warmup: an ensemble runs no engine"),
     "instances": (ensemble(STEP) + "instance_group { count: 2 }", "instance_group: an ensemble runs no engine"),
     "namespace": (ensemble(STEP.replace('"a"', '"a" model_namespace: "n"')), "step[0].model_namespace: 'n' is not"),
     "inflight": (ensemble(STEP, "max_inflight_requests: 3"), "max_inflight_requests: 3 is not supported"),
@@ -131,6 +180,9 @@ CASES = {
         ("model", MODEL),
         ("tensors", TENSORS),
         ("batch input", {name: (RAGGED + text, expected) for name, (text, expected) in BATCH_INPUTS.items()}),
+        ("reshape", RESHAPES),
+        ("batch output", BATCH_OUTPUTS),
+        ("transactions", TRANSACTIONS),
         ("scheduling", SCHEDULING),
         ("warmup", WARMUP),
         ("ensemble", ENSEMBLES),

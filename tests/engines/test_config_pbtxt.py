@@ -1,6 +1,5 @@
 """config.pbtxt: what is read, and that every mistake is told with its field, value and remedy."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,13 @@ from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
 from engines.config.fields import check_fields
-from engines.config.pbtxt import parse, to_json
+from engines.config.pbtxt import parse
 from engines.config.problems import Problems
 from engines.errors import ModelLoadError
 from engines.model_config import (
     Accelerator,
     BatchInput,
+    BatchOutput,
     EnsembleStep,
     InstanceGroup,
     QueuePolicy,
@@ -148,8 +148,7 @@ def test_platforms_name_a_backend(folder: Path) -> None:
 
 
 UNSUPPORTED = [
-    ("sequence_batching { }", "sequence_batching"),
-    ('batch_output { target_name: "y" source_input: "x" }', "batch_output"),
+    ("sequence_batching { iterative_sequence: true }", "sequence_batching.iterative_sequence: true"),
     ('model_operations { op_library_filename: "a.so" }', "model_operations"),
     ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents"),
     ('cc_model_filenames { key: "8.0" value: "m.plan" }', "cc_model_filenames"),
@@ -180,7 +179,6 @@ def test_unsupported_fields_are_refused_by_name(folder: Path, text: str, expecte
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        ("reshape { shape: [ ] }", "reshape is not supported; remove it and give dims"),
         ("is_shape_tensor: true", "is_shape_tensor: true"),
         ("is_non_linear_format_io: true", "is_non_linear_format_io: true"),
     ],
@@ -188,7 +186,7 @@ def test_unsupported_fields_are_refused_by_name(folder: Path, text: str, expecte
 @pytest.mark.parametrize("tensor", ["input", "output"])
 def test_unsupported_tensor_fields(folder: Path, tensor: str, field: str, expected: str) -> None:
     text = BASE.replace(f"{tensor} [ {{", f"{tensor} [ {{ {field}")
-    assert f"{tensor}[0].{expected.replace('reshape is', 'reshape: is')}" in refusal(text, folder)
+    assert f"{tensor}[0].{expected}" in refusal(text, folder)
 
 
 def newer_config(**fields: object) -> Message:
@@ -274,24 +272,28 @@ def test_what_is_written_is_read_back(size: int, dims: list[int], name: str) -> 
     assert config.proto == proto
 
 
-def test_tritons_json(folder: Path) -> None:
-    text = BASE + "dynamic_batching { max_queue_delay_microseconds: 5 priority_queue_policy { key: 1 value { } }"
-    text += ' priority_levels: 2 default_priority_level: 1 } parameters { key: "k" value { string_value: "v" } }'
-    found = to_json(read(text, folder))
-    json.dumps(found)
-    assert (found["name"], found["backend"], found["max_batch_size"]) == ("m", "identity", 8)
-    assert found["version_policy"] == {"latest": {"num_versions": 1}}
-    assert found["input"][0]["dims"] == [4]
-    assert found["input"][0]["allow_ragged_batch"] is False
-    assert found["dynamic_batching"]["max_queue_delay_microseconds"] == 5
-    assert found["dynamic_batching"]["priority_queue_policy"]["1"]["default_timeout_microseconds"] == 0
-    assert (found["instance_group"][0]["name"], found["instance_group"][0]["count"]) == ("m_0", 1)
-    assert found["parameters"] == {"k": {"string_value": "v"}}
-    assert found["default_model_filename"] == ""
+def test_a_python_model_may_leave_its_tensors_to_its_code(folder: Path) -> None:
+    text = (
+        'backend: "python" model_transaction_policy { decoupled: true } instance_group { kind: KIND_MODEL }'
+        ' parameters { key: "mine" value { string_value: "1" } }'
+        ' model_warmup { name: "s" inputs { key: "x" value { data_type: TYPE_INT32 dims: [ 3 ] zero_data: true } } }'
+    )
+    config = read(text, folder)
+    assert (config.inputs, config.outputs, config.decoupled) == ((), (), True)
+    assert config.instance_groups[0].kind == "KIND_MODEL"
+    assert config.parameters == {"mine": "1"}
+    assert config.warmup[0].inputs == (WarmupInput(TensorSpec("x", INT32, (3,)), "zero"),)
 
 
-def test_tritons_json_of_an_ensemble_has_no_engine(folder: Path) -> None:
-    found = to_json(read(ensemble(step("a", "x", "y")), folder))
-    assert (found["platform"], found["backend"]) == ("ensemble", "")
-    assert "instance_group" not in found or found["instance_group"] == []
-    assert found["ensemble_scheduling"]["step"][0]["input_map"] == {"i": "x"}
+def test_reshapes_and_scattered_outputs(folder: Path) -> None:
+    text = BASE.replace("dims: [ 4 ]", "dims: [ 4 ] reshape { shape: [ 2, 1, 2 ] }") + "response_cache { enable: true }"
+    text += 'batch_output { target_name: "y" source_input: "x" }'
+    config = read(text, folder)
+    assert config.inputs == (TensorSpec("x", FP32, (4,)),)
+    assert (config.input_reshapes, config.output_reshapes) == ({"x": (2, 1, 2)}, {})
+    assert config.batch_outputs == (BatchOutput("y", "x", (2,)),)
+    assert config.response_cache
+    one = BASE.replace("dims: [ 4 ]", "dims: [ 1 ] reshape { }")
+    assert read(one, folder).input_reshapes == {"x": ()}
+    deep = BASE.replace("dims: [ 4 ]", "dims: [ 2, 4, -1, 6 ] reshape { shape: [ 8, -1, 1, 6 ] }")
+    assert read(deep, folder).input_reshapes == {"x": (8, -1, 1, 6)}

@@ -162,3 +162,16 @@ def test_vnni_is_read_from_the_processors_flags(tmp_path: Path, text: str, found
     (tmp_path / "cpuinfo").write_text(text)
     assert has_vnni(tmp_path / "cpuinfo") is found
     assert not has_vnni(tmp_path / "absent")
+
+
+def test_an_optional_text_may_be_left_out(tmp_path: Path) -> None:
+    """The default is in the file."""
+    values = [helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in ("x", "y")]
+    default = helper.make_tensor("x", TensorProto.STRING, [1], [b"default"])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "same", values[:1], values[1:], [default])
+    save(tmp_path / "1" / "model.onnx", graph)
+    text = 'input { name: "x" data_type: TYPE_STRING dims: [ 1 ] optional: true }\n'
+    text += 'output { name: "y" data_type: TYPE_STRING dims: [ 1 ] }\n'
+    engine = open_engine(options(tmp_path, BACKEND, text))
+    assert engine.run(Batch({}, 1))["y"].tolist() == [b"default"]
+    assert engine.run(Batch({"x": np.array([b"given"], object)}, 1))["y"].tolist() == [b"given"]

@@ -96,3 +96,9 @@ def test_padded_inputs_are_given_a_length(tmp_path: Path) -> None:
 def test_open_sizes_are_not_guessed(tmp_path: Path) -> None:
     text = 'max_batch_size: 8\ninput { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }\n'
     assert list(warmup_batches(config(tmp_path, text))) == []
+
+
+def test_without_samples_a_string_is_a_number(tmp_path: Path) -> None:
+    text = 'max_batch_size: 8\ninput { name: "x" data_type: TYPE_STRING dims: [ 2 ] }\n'
+    (batch,) = warmup_batches(config(tmp_path, text))
+    assert batch.inputs["x"].tolist() == [[b"0", b"0"]]

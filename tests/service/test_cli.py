@@ -17,7 +17,7 @@ from service.settings import Settings, flag_of
 SMALL_APP = """
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
-from service.server import serve
+from service.server import Service, serve
 from service.settings import load_settings
 from service.telemetry.startup import report_step
 
@@ -28,7 +28,7 @@ async def lifespan(app):
     yield
     print("closed", flush=True)
 
-serve(load_settings({"port": 0}), lambda settings, stopping: FastAPI(lifespan=lifespan))
+serve(load_settings({"port": 0, "grpc": False}), lambda settings, stopping: Service(FastAPI(lifespan=lifespan)))
 """
 
 
@@ -80,12 +80,30 @@ def test_failing_start_says_so_and_never_ready() -> None:
         assert "CannotStartError: the app did not start" in logged
 
 
-def test_port_in_use_is_one_line(tmp_path: Path) -> None:
+def test_a_port_that_is_lost_while_models_load_is_one_error() -> None:
+    code = SMALL_APP.replace('"grpc": False', '"grpc_port": 0').replace(
+        "lifespan=lifespan))", "lifespan=lifespan), Lost())"
+    )
+    lost = """
+class Lost:
+    async def start(self, bound):
+        raise OSError(98, "Address already in use")
+"""
+    with _running(lost + code) as process:
+        out, logged = process.communicate(timeout=30)
+        assert out == "opened one (1 of 2)\nopened two (2 of 2)\nclosed\n"
+        assert "CannotStartError: cannot listen on 127.0.0.1:0: Address already in use; free it" in logged
+        assert "--grpc-port" in logged
+
+
+@pytest.mark.parametrize("flag", ["--port", "--grpc-port"])
+def test_port_in_use_is_one_line(tmp_path: Path, flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = _run(["serve", "--port", port], tmp_path)
+        done = _run(["serve", "--port", "0", flag, port], tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"batchyard: cannot listen on 127.0.0.1:{port}: Address already in use; ")
+    assert f"choose others with --host and {flag} " in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -53,3 +53,11 @@ async def test_without_a_batch_dimension_the_shape_is_the_whole_shape() -> None:
 async def test_bad_requests_are_told_what_is_wanted(bad: InferRequest, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         await TensorIntake(SIGNATURE).check(bad)
+
+
+async def test_of_optional_inputs_at_least_one_is_given() -> None:
+    specs = tuple(TensorSpec(name, FP32, (1,), optional=True) for name in "ab")
+    intake = TensorIntake(Signature(specs, (), 4))
+    with pytest.raises(InvalidRequestError, match="no input is given; give at least one of a, b"):
+        await intake.check(request())
+    assert (await intake.check(request(b=np.zeros((2, 1), np.float32)))).rows == 2

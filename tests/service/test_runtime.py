@@ -51,7 +51,7 @@ async def started(root: Path, *routes: Route, names: tuple[str, ...] = ()) -> As
     metrics = Metrics()
     gateway = Gateway(catalog, metrics, time.monotonic)
     machine = Machine(CoreBudget(2), 2, time.monotonic, 100)
-    runtime = Runtime(catalog, machine, metrics, gateway.infer, lambda *_: None)
+    runtime = Runtime(catalog, machine, metrics, gateway, lambda *_: None)
     await runtime.start([root], names)
     try:
         yield runtime, gateway

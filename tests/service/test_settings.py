@@ -61,6 +61,12 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         drain_seconds = 9
         shutdown_grace_seconds = 9
         allow_control = true
+        trace_file = "trace.json"
+        header_forward_pattern = "^x-"
+        grpc = false
+        grpc_port = 9
+        max_grpc_streams = 9
+        compat = "triton"
         routes.minilm.variants = ["x"]
         [pipelines.help-desk]
         model = "writer"
@@ -74,6 +80,10 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         "host": "::1",
         "log_level": "debug",
         "allow_control": "true",
+        "grpc": "false",
+        "compat": "triton",
+        "trace_file": "trace.json",
+        "header_forward_pattern": "^x-",
         "routes": '{"minilm": {"variants": ["x"]}}',
         "pipelines": json.dumps({"help-desk": PIPELINE}),
     }
@@ -122,6 +132,8 @@ def test_config_file_is_named_by_flag_or_environment(tmp_path: Path, monkeypatch
             "gateway.toml: pipelines.a.model: is missing",
         ),
         ("port = ", "gateway.toml: cannot be read as TOML: "),
+        ("header_forward_pattern = '('", "header_forward_pattern: found '('; wanted a regular expression ("),
+        ("trace_file = 'nowhere/t.json'", "found 'nowhere/t.json'; wanted a file in a folder that exists"),
     ],
 )
 def test_faults_of_the_file_name_place_finding_and_remedy(write: Write, toml: str, message: str) -> None:

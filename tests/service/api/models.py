@@ -22,7 +22,8 @@ from service.errors import (
     UnsupportedError,
 )
 from service.generating import GenerateRequest, Generation
-from service.types import DIRECT, InferRequest, InferResponse, ModelInfo, Prediction, Timing
+from service.responses import OneResponse
+from service.types import DIRECT, InferRequest, InferResponse, ModelInfo, Prediction, Responses, Timing
 from tests.service.api.talkers import ROUTED, TALKERS, Talker
 
 EMBEDDING_SIZE = 8
@@ -154,6 +155,9 @@ class TestGateway:
         timing = Timing(0.0015, 0.00225, 4, 30, 40, Prediction(0.001, 0.004, 0.0085), 0.005)
         routed = ROUTED if request.hints.variant else DIRECT
         return InferResponse(found.name, version, outputs, "numpy", timing, tokens, routed)
+
+    async def stream(self, request: InferRequest) -> Responses:
+        return OneResponse(await self.infer(request))
 
     async def generate(self, request: GenerateRequest) -> Generation:
         found = self.model(request.model, request.version)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from engines.tensor import BYTES, DATA_TYPES, DataType, encode_raw
 from service.api.classification import classify
-from service.api.json_tensors import decode_data, encode_data
+from service.api.json_tensors import decode_data, encode_data, quoted
 from service.api.openai_chat import understand_chat
 from service.api.openai_chat_messages import ChatRequest
 from service.api.openai_input import decode_input
@@ -180,4 +180,4 @@ def test_shorten_leaves_a_zero_vector_alone() -> None:
 
 def test_encode_data_names_the_output() -> None:
     with pytest.raises(InvalidRequestError, match="output 'y'"):
-        encode_data(np.array([b"\xff"], object), "y")
+        encode_data(np.array([b"\xff"], object), "y", quoted)

@@ -33,7 +33,7 @@ async def test_a_request_that_the_stopping_server_cancels_is_told_so() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    endpoint = HotEndpoint(never, v2_shape, lambda _: b"id")
+    endpoint = HotEndpoint(never, v2_shape(), lambda _: b"id")
     task = asyncio.create_task(endpoint({"type": "http", "headers": [], "path_params": {}}, receive, send))
     await started.wait()
     task.cancel()
@@ -64,7 +64,7 @@ async def test_a_stream_that_the_stopping_server_cancels_ends_with_an_event(tmp_
         if message["type"] == "http.response.body":
             begun.set()
 
-    endpoint = HotEndpoint(answer, openai_shape, lambda _: b"id")
+    endpoint = HotEndpoint(answer, openai_shape(), lambda _: b"id")
     task = asyncio.create_task(endpoint({"type": "http", "headers": [], "path_params": {}}, receive, send))
     await begun.wait()
     task.cancel()

@@ -10,6 +10,7 @@ from tritonclient.utils import InferenceServerException
 
 from service.api import Limits, Operations, mount
 from service.errors import LoadFailedError
+from service.overrides import NO_OVERRIDES, Overrides
 from service.stopping import Stopping
 from tests.service.api.models import TestGateway
 from tests.service.api.serving import Address, serve
@@ -20,14 +21,16 @@ class Changes:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.overrides = NO_OVERRIDES
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, overrides: Overrides = NO_OVERRIDES) -> None:
         if name == "broken":
             raise LoadFailedError("model 'broken' was not loaded: config.pbtxt:1: no")
         self.told.append(("load", name))
+        self.overrides = overrides
 
-    async def unload(self, name: str) -> None:
-        self.told.append(("unload", name))
+    async def unload(self, name: str, dependents: bool = False) -> None:
+        self.told.append(("unload with dependents" if dependents else "unload", name))
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +70,20 @@ def test_the_official_client_loads_and_unloads(allowed: Address, changes: Change
     client.close()
 
 
+def test_the_official_client_sends_a_config_and_files(allowed: Address, changes: Changes) -> None:
+    client = tritonclient.http.InferenceServerClient(allowed.netloc)
+    client.load_model("identity", config='{"backend": "identity"}', files={"file:1/model.onnx": b"\x00\xff"})
+    assert changes.overrides == Overrides('{"backend": "identity"}', {"1/model.onnx": b"\x00\xff"})
+    client.load_model("identity")
+    assert changes.overrides == NO_OVERRIDES
+    client.unload_model("identity", unload_dependents=True)
+    client.close()
+    assert changes.told[-1] == ("unload with dependents", "identity")
+
+
 def test_what_is_loaded_comes_back(allowed: Address) -> None:
     answer = httpx.post(f"{allowed.url}/v2/repository/models/identity/load")
-    assert answer.json() == [
-        {"name": "identity", "version": version, "state": "READY", "reason": ""} for version in ("1", "2")
-    ]
+    assert answer.json() == [{"name": "identity", "version": version, "state": "READY"} for version in ("1", "2")]
     broken = httpx.post(f"{allowed.url}/v2/repository/models/broken/load")
     assert (broken.status_code, broken.json()) == (400, {"error": "model 'broken' was not loaded: config.pbtxt:1: no"})
 
@@ -79,10 +91,11 @@ def test_what_is_loaded_comes_back(allowed: Address) -> None:
 @pytest.mark.parametrize(
     ("verb", "content", "words"),
     [
-        ("load", b'{"parameters": {"config": "{}"}}', "'config' is not served"),
-        ("load", b'{"parameters": {"file:1/model.onnx": "AAAA"}}', "'file:1/model.onnx' is not served"),
+        ("load", b'{"parameters": {"config": {}}}', "load parameter 'config' is not right: Expected `str`"),
+        ("load", b'{"parameters": {"file:1/model.onnx": "AAA"}}', "'file:1/model.onnx' is no base64"),
+        ("load", '{"parameters": {"file:1/model.onnx": "\u00c4AAA"}}'.encode(), "'file:1/model.onnx' is no base64"),
         ("load", b'{"parameters": {"hurry": true}}', "unknown load parameter 'hurry'"),
-        ("unload", b'{"parameters": {"unload_dependents": true}}', "unload_dependents is not served"),
+        ("unload", b'{"parameters": {"unload_dependents": 1}}', "unload_dependents is 1; it must be true or false"),
         ("unload", b'{"parameters": {"config": "{}"}}', "unknown unload parameter 'config'"),
         ("load", b'{"config": "{}"}', "unknown field `config`"),
         ("load", b"{", "not right"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engines.errors import InvalidOutputError
-from engines.model_config import Packing
+from engines.model_config import BatchInput, BatchOutput, Packing
+from engines.tensor import INT32
 from service.batching.batcher import Batcher
 from service.batching.compose import SingleComposer, StackComposer
 from service.batching.cost import CostModel, Shape
@@ -115,6 +116,24 @@ def test_padding_keeps_lengths_alike(lengths: list[int], wanted: set[int]) -> No
     batch = PadComposer(8, {"x": 0}).compose(waiting, cost, 0.0)
     assert {ticket.cost for ticket in batch.tickets} == wanted
     assert batch.shape.width == max(wanted)
+
+
+@pytest.mark.parametrize("composer", [StackComposer(8), PadComposer(8, {"x": 0})])
+def test_inputs_of_length_0_are_batched_before_anything_is_measured(composer: StackComposer | PadComposer) -> None:
+    batch = composer.compose([tensors((1, 0)), tensors((2, 0))], CostModel(), 0.0)
+    assert batch.layout.collate([t.tensors for t in batch.tickets]).inputs["x"].shape[1] == 0
+    assert batch.tickets[0].rows == 1
+
+
+def test_a_request_of_a_ragged_model_without_batching_is_laid_out_like_any_other() -> None:
+    inputs = (BatchInput("BATCH_ELEMENT_COUNT", "n", INT32, "x"),)
+    stacking = StackComposer(
+        8, ragged=frozenset("x"), batch_inputs=inputs, batch_outputs=(BatchOutput("y", "x", (-1,)),)
+    )
+    batch = SingleComposer(8, stacking).compose([tensors((1, 3)), tensors((1, 3))], CostModel(), 0.0)
+    collated = batch.layout.collate([ticket.tensors for ticket in batch.tickets])
+    assert {name: array.tolist() for name, array in collated.inputs.items()} == {"x": [0.0] * 3, "n": [3]}
+    assert batch.layout.split({"y": np.ones(3)})[0]["y"].tolist() == [[1.0] * 3]
 
 
 def test_an_answer_with_too_few_rows_is_refused_without_batching_too() -> None:

@@ -10,9 +10,10 @@ from engines.batch import Batch
 from engines.errors import EngineLostError, EngineMemoryError, ExecutionError
 from engines.tensor import FP32, Signature, TensorSpec
 from service.batching.compose import StackComposer
+from service.batching.losses import LONE_LOSSES
 from service.batching.outputs import OutputCheck
 from service.batching.ticket import Answer, Ticket, Waiting
-from service.batching.worker import LONE_LOSSES, Executed, Worker
+from service.batching.worker import Executed, Worker
 from service.errors import EngineFailedError
 
 SIGNATURE = Signature((TensorSpec("x", FP32, (1,)),), (TensorSpec("x", FP32, (1,)),), 8)

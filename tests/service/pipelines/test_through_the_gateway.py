@@ -85,7 +85,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def opened(root: Path, names: tuple[str, ...] = (), *routes: Route) -> AsyncIterator[tuple[Gateway, Catalog]]:
     catalog, metrics = Catalog(routes={route.name: route for route in routes}), Metrics()
     gateway = Gateway(catalog, metrics, time.monotonic)
-    runtime = Runtime(catalog, Machine(CoreBudget(2), 2, time.monotonic, 100), metrics, gateway.infer, lambda *_: None)
+    runtime = Runtime(catalog, Machine(CoreBudget(2), 2, time.monotonic, 100), metrics, gateway, lambda *_: None)
     await runtime.start([root], names)
     try:
         yield gateway, catalog

@@ -11,10 +11,14 @@ _M = TypeVar("_M", bound=Message)
 class _Messages(MutableSequence[_M], metaclass=ABCMeta):
     def add(self) -> _M: ...
 
+class ModelTensorReshape(Message):
+    shape: MutableSequence[int]
+
 class ModelInput(Message):
     name: str
     data_type: int
     dims: MutableSequence[int]
+    reshape: ModelTensorReshape
     allow_ragged_batch: bool
     optional: bool
 
@@ -22,12 +26,18 @@ class ModelOutput(Message):
     name: str
     data_type: int
     dims: MutableSequence[int]
+    reshape: ModelTensorReshape
     label_filename: str
 
 class BatchInput(Message):
     kind: int
     target_name: MutableSequence[str]
     data_type: int
+    source_input: MutableSequence[str]
+
+class BatchOutput(Message):
+    target_name: MutableSequence[str]
+    kind: int
     source_input: MutableSequence[str]
 
 class ModelVersionPolicy(Message):
@@ -52,7 +62,12 @@ class ModelOptimizationPolicy(Message):
         gpu_execution_accelerator: _Messages[Accelerator]
         cpu_execution_accelerator: _Messages[Accelerator]
 
+    class PinnedMemoryBuffer(Message):
+        enable: bool
+
     execution_accelerators: ExecutionAccelerators
+    input_pinned_memory: PinnedMemoryBuffer
+    output_pinned_memory: PinnedMemoryBuffer
 
 class ModelQueuePolicy(Message):
     timeout_action: int
@@ -69,6 +84,48 @@ class ModelDynamicBatching(Message):
     default_queue_policy: ModelQueuePolicy
     priority_queue_policy: Mapping[int, ModelQueuePolicy]
 
+class ModelSequenceBatching(Message):
+    class Control(Message):
+        kind: int
+        int32_false_true: MutableSequence[int]
+        fp32_false_true: MutableSequence[float]
+        bool_false_true: MutableSequence[bool]
+        data_type: int
+
+    class ControlInput(Message):
+        name: str
+        control: _Messages[ModelSequenceBatching.Control]
+
+    class InitialState(Message):
+        name: str
+        data_type: int
+        dims: MutableSequence[int]
+        zero_data: bool
+        data_file: str
+
+    class State(Message):
+        input_name: str
+        output_name: str
+        data_type: int
+        dims: MutableSequence[int]
+        initial_state: _Messages[ModelSequenceBatching.InitialState]
+
+    class StrategyDirect(Message):
+        max_queue_delay_microseconds: int
+        minimum_slot_utilization: float
+
+    class StrategyOldest(Message):
+        max_candidate_sequences: int
+        preferred_batch_size: MutableSequence[int]
+        max_queue_delay_microseconds: int
+        preserve_ordering: bool
+
+    direct: StrategyDirect
+    oldest: StrategyOldest
+    max_sequence_idle_microseconds: int
+    control_input: _Messages[ControlInput]
+    state: _Messages[State]
+
 class ModelEnsembling(Message):
     class Step(Message):
         model_name: str
@@ -79,6 +136,10 @@ class ModelEnsembling(Message):
     step: _Messages[Step]
 
 class ModelInstanceGroup(Message):
+    KIND_AUTO: int
+    KIND_CPU: int
+    KIND_GPU: int
+
     name: str
     kind: int
     count: int
@@ -115,8 +176,10 @@ class ModelConfig(Message):
     input: _Messages[ModelInput]
     output: _Messages[ModelOutput]
     batch_input: _Messages[BatchInput]
+    batch_output: _Messages[BatchOutput]
     optimization: ModelOptimizationPolicy
     dynamic_batching: ModelDynamicBatching
+    sequence_batching: ModelSequenceBatching
     ensemble_scheduling: ModelEnsembling
     instance_group: _Messages[ModelInstanceGroup]
     default_model_filename: str

@@ -1,0 +1,102 @@
+"""One gRPC call of any method: what it brings, how its errors are told, and how it ends when the server stops."""
+
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc import aio
+
+from service.api.errors import GrpcFault, Words, grpc_fault
+from service.api.explain import explain_refusal
+from service.api.grpc.in_hand import InHand, this_task
+from service.api.headers import RequestHeaders, RequestIds
+from service.api.hints import wants_explanation
+from service.api.reply import Header
+from service.errors import BatchyardError, ModelUnavailableError
+
+Context = aio.ServicerContext[Any, Any]
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Call:
+    """`headers`: the caller's metadata. `arrived`: on the gateway's clock. `trailing`: goes home behind the answer."""
+
+    context: Context
+    headers: RequestHeaders
+    request_id: bytes
+    arrived: float
+    trailing: list[Header] = field(default_factory=list)
+
+    async def write(self, message: Message) -> None:
+        """Sends an answer of a stream; a caller that has left cancels the task, as gRPC does a moment later."""
+        try:
+            await self.context.write(message.SerializeToString())
+        except aio.BaseError:
+            raise CancelledError("the caller left before the answer") from None
+
+
+class Reception:
+    """Runs calls; every error becomes a status here. `clock`: the gateway's. `words`: the message of an error."""
+
+    def __init__(self, clock: Callable[[], float], request_id: RequestIds, words: Words, in_hand: InHand) -> None:
+        self._clock = clock
+        self._request_id = request_id
+        self._words = words
+        self._in_hand = in_hand
+
+    async def run(self, context: Context, work: Callable[[Call], Awaitable[Result]]) -> Result:
+        """What `work` gives; where it raises, the call ends with the status of that."""
+        headers = _headers(context)
+        call = Call(context, headers, self._request_id(headers), self._clock())
+        task, in_hand = this_task(), self._in_hand
+        in_hand.tasks.add(task)
+        try:
+            in_hand.check_open()
+            result = await work(call)
+            context.set_trailing_metadata(_metadata(call, call.trailing))
+            return result
+        except CancelledError:
+            if not in_hand.over:
+                raise
+            failure: Exception = ModelUnavailableError(
+                "the server is stopping and had no time left to answer; ask again"
+            )
+        except Exception as error:
+            failure = error
+        finally:
+            in_hand.tasks.discard(task)
+        return await self._abort(call, failure)
+
+    def fault(self, call: Call, error: Exception) -> GrpcFault:
+        """How `error` is told."""
+        return grpc_fault(error, self._words, call.request_id)
+
+    async def _abort(self, call: Call, error: Exception) -> NoReturn:
+        fault = self.fault(call, error)
+        trailing = fault.trailing
+        if isinstance(error, BatchyardError) and wants_explanation(call.headers):
+            trailing.append(explain_refusal(error.routed))
+        await call.context.abort(grpc.StatusCode[fault.status], fault.message, _metadata(call, trailing))
+
+
+def _headers(context: Context) -> RequestHeaders:
+    """The caller's metadata, whose names gRPC has in lower case."""
+    return {
+        key.encode(): value if isinstance(value, bytes) else value.encode()
+        for key, value in context.invocation_metadata() or ()
+    }
+
+
+def _metadata(call: Call, headers: Iterable[Header]) -> tuple[tuple[str, bytes], ...]:
+    found = [(name.decode(), value if value.isascii() else _escaped(value)) for name, value in headers]
+    found.append(("x-request-id", call.request_id))
+    return tuple(found)
+
+
+def _escaped(value: bytes) -> bytes:
+    """gRPC takes ASCII only, else it gives up the whole answer; names of models may hold more."""
+    return value.decode().encode("ascii", "backslashreplace")

@@ -1,0 +1,74 @@
+"""Infer requests and answers of gRPC."""
+
+from collections.abc import Mapping
+
+from tritonclient.grpc.service_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
+
+from engines.tensor import Array, Signature, data_type_of, encode_raw
+from service.api.classification import classify
+from service.api.grpc.parameters import check_version, read_classes, read_parameters, set_parameter
+from service.api.grpc.tensors import decode_inputs
+from service.errors import InvalidRequestError, UnsupportedError
+from service.types import InferRequest, InferResponse
+
+Classes = Mapping[str, int]
+"""Output -> how many classes of it are wanted in place of its values."""
+
+
+def decode_request(message: ModelInferRequest) -> tuple[InferRequest, Classes]:
+    """The request and what is wanted as classes. Its parameters are not settled yet. Raises `InvalidRequestError`."""
+    check_version(message.model_version)
+    outputs: list[str] = []
+    classes: dict[str, int] = {}
+    for output in message.outputs:
+        name = output.name
+        if name in outputs:
+            raise InvalidRequestError(f"output {name!r} is asked for twice", name)
+        outputs.append(name)
+        if output.parameters:
+            _refuse_shared_memory(name, output.parameters)
+            if count := read_classes(output.parameters):
+                classes[name] = count
+    request = InferRequest(
+        message.model_name,
+        decode_inputs(message),
+        message.model_version,
+        tuple(outputs),
+        message.id,
+        parameters=read_parameters(message.parameters) if message.parameters else {},
+    )
+    return request, classes
+
+
+def _refuse_shared_memory(name: str, parameters: Mapping[str, InferParameter]) -> None:
+    if "shared_memory_region" in parameters:
+        raise UnsupportedError(f"output {name!r}: shared memory is not served", name)
+
+
+def classify_outputs(response: InferResponse, classes: Classes, signature: Signature) -> None:
+    """Puts classes in place of the values of those outputs; `signature` has labels and batching."""
+    for name, count in classes.items():
+        array = _output(response, name)
+        labels = next((spec.labels for spec in signature.outputs if spec.name == name), ())
+        response.outputs[name] = classify(array, name, count, labels, signature.max_batch_size > 0)
+
+
+def _output(response: InferResponse, name: str) -> Array:
+    array = response.outputs.get(name)
+    if array is None:
+        known = ", ".join(response.outputs)
+        raise InvalidRequestError(f"model {response.model!r} has no output {name!r}; it has {known}", name)
+    return array
+
+
+def fill_response(message: ModelInferResponse, response: InferResponse, request_id: str) -> None:
+    """Writes an answer into an empty message; tensors are raw, as Triton answers."""
+    message.model_name = response.model
+    message.model_version = response.version
+    message.id = request_id
+    outputs, raw = message.outputs, message.raw_output_contents
+    for name, array in response.outputs.items():
+        outputs.add(name=name, datatype=data_type_of(array).name, shape=array.shape)
+        raw.append(encode_raw(array))
+    for name, value in response.parameters.items():
+        set_parameter(message.parameters[name], value)

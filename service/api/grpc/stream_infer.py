@@ -1,0 +1,155 @@
+"""ModelStreamInfer: requests and answers on one stream."""
+
+from asyncio import Lock, Semaphore, TaskGroup, timeout
+from collections.abc import Callable
+
+from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelStreamInferResponse
+
+from service.api.errors import GrpcFault
+from service.api.grpc.calls import Call
+from service.api.grpc.in_hand import InHand
+from service.api.grpc.infer import Understanding
+from service.api.grpc.infer_messages import Classes, classify_outputs, fill_response
+from service.api.grpc.line import Line, Place
+from service.api.grpc.wire import parse
+from service.errors import InvalidRequestError, NotFoundError, SlowReaderError
+from service.gateway import Gateway
+from service.types import InferRequest, InferResponse
+
+MOST_IN_HAND = 128
+"""Requests of one stream that may run at once; the next is not read before one of them is answered."""
+SLOWEST_READER = 60.0
+"""Seconds that the caller may leave an answer lying."""
+
+Told = Callable[[Call, Exception], GrpcFault]
+"""How an error is told."""
+
+
+class _UnreadError(SlowReaderError):
+    """The stream itself is not read: nothing more can be told on it."""
+
+
+class StreamInfer:
+    """Answers the requests of a stream as they come, each any number of times. An error is the answer to its request,
+    and ends nothing else, unless the metadata `triton_grpc_error` is true: then it is the status of the call.
+
+    Requests run at once, but those of one sequence one after another. Answers come as they are there, but those of
+    models that give exactly one in the order of the requests.
+    """
+
+    def __init__(self, gateway: Gateway, understand: Understanding, in_hand: InHand, told: Told) -> None:
+        self._gateway = gateway
+        self._understand = understand
+        self._in_hand = in_hand
+        self._told = told
+
+    async def __call__(self, call: Call) -> None:
+        """Returns when all is answered after the caller's last request. Raises `BatchyardError`."""
+        stream = _Stream(self._gateway, self._understand, self._told, call)
+        try:
+            async with TaskGroup() as group:
+                while True:
+                    await stream.places.acquire()
+                    body = await self._in_hand.read(call.context)
+                    if not isinstance(body, bytes):
+                        break
+                    group.create_task(stream.answer(body))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        if body is None:
+            self._in_hand.check_open()
+
+
+class _Stream:
+    """One call. `places`: for requests in hand."""
+
+    def __init__(self, gateway: Gateway, understand: Understanding, told: Told, call: Call) -> None:
+        self.places = Semaphore(MOST_IN_HAND)
+        self._gateway = gateway
+        self._understand = understand
+        self._told = told
+        self._call = call
+        self._strict = call.headers.get(b"triton_grpc_error") == b"true"
+        self._writing = Lock()
+        self._line = Line()
+
+    async def answer(self, body: bytes) -> None:
+        """Until its first wait nothing of a later request has happened: so places in line are in order."""
+        message = ModelInferRequest()
+        turn = None
+        try:
+            parse(body, message)
+            turn = None if self._decoupled(message) else self._line.join(None)
+            await self._ask(message, turn)
+        except Exception as error:
+            if self._strict or isinstance(error, _UnreadError):
+                raise
+            await self._fail(message, error, turn)
+        finally:
+            if turn is not None:
+                turn.leave()
+            self.places.release()
+
+    def _decoupled(self, message: ModelInferRequest) -> bool:
+        """May the model give other than one answer? What is not known is told in order."""
+        try:
+            info = self._gateway.model(message.model_name, message.model_version)
+            if info.variants:
+                info = self._gateway.model(info.variants[0])
+        except NotFoundError:
+            return False
+        return info.config is not None and info.config.decoupled
+
+    async def _ask(self, message: ModelInferRequest, turn: Place | None) -> None:
+        request, classes = self._understand(message, self._call, self._gateway.clock())
+        if request.sequence is None:
+            return await self._pass_on(request, classes, message, turn)
+        step = self._line.join((request.model, request.sequence.id))
+        try:
+            await step.turn()
+            return await self._pass_on(request, classes, message, turn)
+        finally:
+            step.leave()
+
+    async def _pass_on(
+        self, request: InferRequest, classes: Classes, message: ModelInferRequest, turn: Place | None
+    ) -> None:
+        empty_end = turn is None and message.parameters["triton_enable_empty_final_response"].bool_param
+        responses = await self._gateway.stream(request)
+        try:
+            while (response := await responses.read()) is not None:
+                if response.outputs or turn is not None:
+                    if classes:
+                        signature = self._gateway.model(request.model, request.version).signature
+                        classify_outputs(response, classes, signature)
+                    await self._tell(response, request, turn)
+                elif empty_end:
+                    response.model, response.version = request.model, request.version
+                    await self._tell(response, request, turn)
+        finally:
+            responses.close()
+
+    async def _tell(self, response: InferResponse, request: InferRequest, turn: Place | None) -> None:
+        told = ModelStreamInferResponse()
+        fill_response(told.infer_response, response, request.id)
+        told.infer_response.parameters["triton_final_response"].bool_param = response.final
+        await self._write(told, turn)
+
+    async def _fail(self, message: ModelInferRequest, error: Exception, turn: Place | None) -> None:
+        told = ModelStreamInferResponse(error_message=self._told(self._call, error).message)
+        told.infer_response.id = message.id
+        if not isinstance(error, InvalidRequestError | NotFoundError):
+            told.infer_response.model_name = message.model_name
+            told.infer_response.model_version = message.model_version
+            told.infer_response.parameters["triton_final_response"].bool_param = True
+        await self._write(told, turn)
+
+    async def _write(self, told: ModelStreamInferResponse, turn: Place | None) -> None:
+        if turn is not None:
+            await turn.turn()
+        async with self._writing:
+            try:
+                async with timeout(SLOWEST_READER):
+                    await self._call.write(told)
+            except TimeoutError:
+                raise _UnreadError(f"an answer lay for {SLOWEST_READER:g} s and was not read") from None

@@ -1,0 +1,1 @@
+"""Ensembles: models made of steps, each answered by another model or route through its own queue."""
