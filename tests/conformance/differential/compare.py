@@ -9,29 +9,35 @@ from tests.conformance.differential.differences import Aspect
 from tests.conformance.differential.exchange import Seen
 
 _TIMES = ("ns", "last_inference")
+_NOTHING = "(nothing)"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Where the answers to an exchange differ, and how."""
+    """Where the answers to an exchange differ, and how. `path`: of the value in the body."""
 
     name: str
     aspect: Aspect
     theirs: str
     ours: str
+    path: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.aspect}\n  Triton: {self.theirs}\n  here:   {self.ours}"
+        return f"{self.name}: {self.aspect} {self.path}\n  Triton: {self.theirs}\n  here:   {self.ours}"
 
 
 def compare(name: str, theirs: Seen, ours: Seen) -> Iterator[Finding]:
-    """All that differs: the status, the text of an error or the body of an answer, the order of its outputs."""
+    """All that differs: the status, the text of an error or each value of an answer, the order of its outputs."""
     if theirs.status != ours.status:
         yield Finding(name, "status", theirs.status, ours.status)
     first, second = _whole(theirs), _whole(ours)
-    if _in_order(first) != _in_order(second):
-        yield Finding(name, "text" if _fails(theirs) or _fails(ours) else "body", _shown(first), _shown(second))
-    elif first != second:
+    left, right = dict(_leaves(first)), dict(_leaves(second))
+    odd = [path for path in {**left, **right} if left.get(path) != right.get(path)]
+    if odd and (_fails(theirs) or _fails(ours)):
+        yield Finding(name, "text", _shown(first), _shown(second))
+    elif odd:
+        yield from (Finding(name, "body", left.get(path, _NOTHING), right.get(path, _NOTHING), path) for path in odd)
+    elif json.dumps(first) != json.dumps(second) and _outputs(first) != _outputs(second):
         yield Finding(name, "order", _shown(first), _shown(second))
 
 
@@ -60,14 +66,22 @@ def _settled(body: Any) -> Any:
     return found
 
 
-def _in_order(body: Any) -> Any:
-    """The same whatever the order of outputs."""
-    if isinstance(body, dict):
-        found = {key: _in_order(value) for key, value in body.items()}
-        if isinstance(found.get("outputs"), list):
-            found["outputs"] = sorted(found["outputs"], key=lambda output: output["name"])
-        return found
-    return [_in_order(item) for item in body] if isinstance(body, list | tuple) else body
+def _leaves(body: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each value, as JSON, by its path; what is in a list and has a name is found by that."""
+    if isinstance(body, dict) and body:
+        for key, value in body.items():
+            yield from _leaves(value, f"{path}/{key}")
+    elif isinstance(body, list | tuple) and body:
+        for number, item in enumerate(body):
+            named = f"{item['name']}:{item.get('version', '')}" if isinstance(item, dict) and "name" in item else number
+            yield from _leaves(item, f"{path}/{named}")
+    else:
+        yield path, json.dumps(body)
+
+
+def _outputs(whole: Any) -> list[str]:
+    body = whole[0]
+    return [output["name"] for output in body.get("outputs", ())] if isinstance(body, dict) else []
 
 
 def _shown(body: Any) -> str:

@@ -33,14 +33,15 @@ def test_there_are_enough_requests_and_no_two_have_one_name() -> None:
 
 
 def test_what_differs_is_written_down(found: list[Finding]) -> None:
-    unknown = [f for f in found if not any(d.explains(f.name, f.aspect) for d in DIFFERENCES)]
+    unknown = [f for f in found if not any(d.explains(f.name, f.aspect, f.path) for d in DIFFERENCES)]
     assert not unknown, f"{len(unknown)} differences that nobody wrote down:\n" + "\n".join(map(str, unknown))
 
 
 def test_what_is_written_down_differs(found: list[Finding]) -> None:
     for difference in DIFFERENCES:
         for aspect in difference.aspects:
-            assert any(difference.explains(f.name, aspect) and f.aspect == aspect for f in found), difference
+            seen = [f for f in found if f.aspect == aspect and difference.explains(f.name, aspect, f.path)]
+            assert seen, difference
 
 
 def test_the_document_has_them_all() -> None:
