@@ -86,11 +86,12 @@ class Line(Generic[Message]):
 
 
 def _packed(tensors: Tensors) -> tuple[list[TensorHead], Sequence[bytes | memoryview]]:
-    """What is said of the tensors, and their bytes: views, but of BYTES and of what does not lie in row-major order."""
+    """What is said of the tensors, and their bytes; of large ones views, where they lie in row-major order."""
     heads, payloads = [], []
     for name, array in tensors.items():
         datatype = data_type_of(array)
-        payload = encode_raw(array) if datatype is BYTES else _bytes_of(np.ascontiguousarray(array))
+        copied = datatype is BYTES or array.nbytes <= _JOINED
+        payload = encode_raw(array) if copied else _bytes_of(np.ascontiguousarray(array))
         heads.append(TensorHead(name, datatype.name, array.shape, len(payload)))
         payloads.append(payload)
     return heads, payloads

@@ -49,7 +49,6 @@ class Call:
     correlation: int | str = 0
     start: bool = False
     end: bool = False
-    priority: int = 0
     timeout: int = 0
 
 
@@ -93,12 +92,20 @@ class Question:
     decoupled: bool = False
 
 
-Ask = Callable[[Question, Respond], Callable[[], None]]
+@dataclass(slots=True, eq=False)
+class ReadyQuestion:
+    """Asks whether a model can answer now: the one answer has a parameter `ready`. `version` as in `Question`."""
+
+    model: str
+    version: str = ""
+
+
+Ask = Callable[[Question | ReadyQuestion, Respond], Callable[[], None]]
 """Has a question answered by whatever its model's name stands for; never blocks, never raises: errors are answers.
 What it returns gives the question up."""
 
 
-def ask_nobody(question: Question, respond: Respond) -> Callable[[], None]:
+def ask_nobody(question: Question | ReadyQuestion, respond: Respond) -> Callable[[], None]:
     """For engines outside of a gateway."""
     respond(Response(error=EngineError(f"there is no model {question.model!r} to ask: nothing else is served here")))
     return lambda: None

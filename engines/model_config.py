@@ -7,7 +7,7 @@ from typing import Literal
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
 from engines.sequence_batching import SequenceBatching
-from engines.tensor import DataType, TensorSpec
+from engines.tensor import DataType, Signature, TensorSpec
 
 BatchInputKind = Literal[
     "BATCH_ELEMENT_COUNT",
@@ -255,3 +255,8 @@ class ModelConfig:
     finite: bool = False
     decoupled: bool = False
     response_cache: bool = False
+
+    @property
+    def signature(self) -> Signature:
+        """What a request holds, where it is the tensors themselves."""
+        return Signature(self.inputs, self.outputs, self.max_batch_size)

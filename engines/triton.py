@@ -9,6 +9,7 @@ Parameters of config.pbtxt:
     batchyard.triton.connections       connections to each server (gRPC 1; HTTP at most 64)
     batchyard.triton.max_queue         requests that one server is given at once (512)
     batchyard.triton.ca_file           PEM file in the model's folder with the authorities to trust (the system's)
+    batchyard.triton.headers_env       NAME of the environment variable with headers to send, a "name: value" a line
     batchyard.triton.batch_timeout_ms  time for a batch, where dynamic_batching composes them here (30000)
 """
 

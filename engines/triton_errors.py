@@ -69,9 +69,10 @@ def of_status(status: int, said: str, retry_after: str) -> EngineError:
 
 def _seconds(milliseconds: str) -> float:
     try:
-        return min(max(float(milliseconds) / 1000, 0.0), _LONGEST_WAIT)
+        seconds = float(milliseconds) / 1000
     except ValueError:
         return BUSY_FOR
+    return min(max(0.0, seconds), _LONGEST_WAIT)  # in this order NaN is 0
 
 
 def _shortened(said: str) -> str:

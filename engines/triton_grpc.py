@@ -2,8 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from itertools import cycle
 from typing import Any, TypeVar
 
@@ -49,6 +50,7 @@ class GrpcModel:
 
     def __init__(self, settings: TritonSettings, address: Address) -> None:
         self._model, self._version = settings.model, settings.version
+        self._headers = tuple((name.lower(), value) for name, value in settings.headers)
         self._channels = [_channel(settings, address) for _ in range(settings.connections + 1)]
         stubs = [GRPCInferenceServiceStub(channel) for channel in self._channels]
         self._probe = stubs[0]
@@ -57,7 +59,8 @@ class GrpcModel:
     async def infer(self, question: Question, seconds: float) -> Response:
         """See `RemoteModel`."""
         request = write(question, self._model, self._version, seconds)
-        response = read(await _answer(next(self._stubs).ModelInfer(request, timeout=_bounded(seconds))))
+        call = partial(next(self._stubs).ModelInfer, request, timeout=_bounded(seconds), metadata=self._headers)
+        response = read(await _answer(call))
         response.final = True
         return response
 
@@ -65,12 +68,16 @@ class GrpcModel:
         """See `RemoteModel`: a ModelStreamInfer for this question alone."""
         request = write(question, self._model, self._version, seconds)
         request.parameters[EMPTY_FINAL].bool_param = True
-        call = next(self._stubs).ModelStreamInfer(timeout=_bounded(seconds), metadata=_CODED)
+        metadata = (*_CODED, *self._headers)
+        try:
+            call = next(self._stubs).ModelStreamInfer(timeout=_bounded(seconds), metadata=metadata)
+        except grpc.aio.UsageError as error:
+            raise _closed(error) from error
         try:
             with suppress(asyncio.InvalidStateError):  # it failed already: reading says how
-                await _answer(call.write(request))
-                await _answer(call.done_writing())
-            while (message := await _answer(call.read())) is not grpc.aio.EOF:
+                await _answer(partial(call.write, request))
+                await _answer(call.done_writing)
+            while (message := await _answer(call.read)) is not grpc.aio.EOF:
                 if message.error_message:
                     raise ExecutionError(message.error_message)
                 response = read(message.infer_response)
@@ -84,19 +91,20 @@ class GrpcModel:
     async def ready(self, seconds: float) -> None:
         """See `RemoteModel`."""
         asked = service_pb2.ModelReadyRequest(name=self._model, version=self._version)
-        answer = await _answer(self._probe.ModelReady(asked, timeout=seconds))
+        answer = await _answer(partial(self._probe.ModelReady, asked, timeout=seconds, metadata=self._headers))
         if not answer.ready:
             raise EngineUnreachableError(f"model {self._model!r} is not ready there")
 
     async def config(self, seconds: float) -> ModelConfigProto:
         """See `RemoteModel`."""
         asked = service_pb2.ModelConfigRequest(name=self._model, version=self._version)
+        bounds = {"timeout": seconds, "metadata": self._headers}
         try:
-            found: ModelConfigProto = (await _answer(self._probe.ModelConfig(asked, timeout=seconds))).config
+            found: ModelConfigProto = (await _answer(partial(self._probe.ModelConfig, asked, **bounds))).config
             return found
         except InvalidInputError:  # KServe's protocol, which Triton extends, has metadata only
             named = service_pb2.ModelMetadataRequest(name=self._model, version=self._version)
-            return config_of(await _answer(self._probe.ModelMetadata(named, timeout=seconds)))
+            return config_of(await _answer(partial(self._probe.ModelMetadata, named, **bounds)))
 
     async def close(self) -> None:
         """See `RemoteModel`."""
@@ -116,15 +124,19 @@ def _bounded(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-async def _answer(call: Awaitable[Answer]) -> Answer:
+async def _answer(call: Callable[[], Awaitable[Answer]]) -> Answer:
     try:
-        return await call
+        return await call()
     except grpc.aio.AioRpcError as error:
         raise _in_words(error) from error
     except grpc.aio.UsageError as error:
-        raise EngineUnreachableError(f"the connection was closed: {error}") from error
+        raise _closed(error) from error
     except grpc.RpcError as error:
         raise ExecutionError(str(error)) from error
+
+
+def _closed(error: Exception) -> EngineUnreachableError:
+    return EngineUnreachableError(f"the connection was closed: {error}")
 
 
 def _in_words(error: Any) -> EngineError:

@@ -8,7 +8,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
 from engines.calls import Parameter, Question, Response
-from engines.errors import InvalidOutputError
+from engines.errors import InvalidInputError, InvalidOutputError
 from engines.tensor import Array, data_type_of, encode_raw
 from engines.triton_tensors import from_raw, from_values
 
@@ -40,7 +40,10 @@ def write(question: Question, model: str, version: str, timeout: float) -> Any:
     for name in question.outputs:
         request.outputs.add(name=name)
     for name, value in parameters_of(question, timeout).items():
-        _set(request.parameters[name], value)
+        try:
+            _set(request.parameters[name], value)
+        except ValueError as error:
+            raise InvalidInputError(f"parameter {name!r} cannot be sent to the model's server: {error}") from None
     return request
 
 

@@ -37,7 +37,9 @@ class HttpModel:
             path += f"/versions/{settings.version}"
         self._base = f"{address}{path}"
         self._server_name = address.server_name or None
-        self._host = {"Host": f"{address.server_name}:{address.port}"} if address.server_name else {}
+        self._headers = dict(settings.headers)
+        if address.server_name:
+            self._headers["Host"] = f"{address.server_name}:{address.port}"
         trusted = _trusted(settings.certificates) if address.secure else False
         self._session = _session(trusted, settings.connections)
         self._probe = _session(trusted, 1)
@@ -68,10 +70,8 @@ class HttpModel:
         """See `RemoteModel`."""
         try:
             return config_of((await self._ask(self._probe, "GET", "/config", seconds))[0])
-        except (
-            InvalidInputError,
-            EngineUnreachableError,
-        ):  # KServe's protocol, which Triton extends, has metadata only
+        except (InvalidInputError, EngineUnreachableError):
+            # KServe's protocol, which Triton extends, has metadata only
             return config_of_metadata((await self._ask(self._probe, "GET", "", seconds))[0])
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class HttpModel:
                 method,
                 self._base + path,
                 data=body or None,
-                headers={**self._host, **(headers or {})},
+                headers={**self._headers, **(headers or {})},
                 timeout=limit,
                 allow_redirects=False,
                 server_hostname=self._server_name,
@@ -103,6 +103,10 @@ class HttpModel:
                 content = await answer.read()
         except TimeoutError as error:
             raise EngineTimeoutError(f"no answer within {seconds:.3g} s") from error
+        except RuntimeError as error:
+            if not session.closed:
+                raise
+            raise EngineUnreachableError(f"the connection was closed: {error}") from error
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             raise EngineUnreachableError(f"{type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, ValueError) as error:

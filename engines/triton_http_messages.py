@@ -92,8 +92,8 @@ def read(body: bytes, header_length: int | None) -> Response:
 
 def _flat(data: list[Any]) -> list[Any]:
     """Elements in row-major order; some servers nest them."""
-    while data and isinstance(data[0], list):
-        data = [item for row in data for item in row]
+    while any(isinstance(item, list) for item in data):
+        data = [item for row in data for item in (row if isinstance(row, list) else [row])]
     return data
 
 
@@ -102,7 +102,7 @@ def config_of(body: bytes) -> ModelConfigProto:
     try:
         found: ModelConfigProto = json_format.Parse(body, ModelConfigProto(), ignore_unknown_fields=True)
         return found
-    except (json_format.ParseError, UnicodeDecodeError) as error:
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidOutputError(f"the other server's model configuration cannot be read: {error}") from None
 
 
@@ -120,12 +120,12 @@ def error_of(body: bytes) -> str:
     """What the body of a failure says."""
     try:
         return msgspec.json.decode(body, type=_Error).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body[:LONGEST_SAID].decode("utf-8", "replace")
 
 
 def _decode(body: bytes, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidOutputError(f"the other server's answer is not of the v2 protocol: {error}") from None

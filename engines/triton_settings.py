@@ -1,6 +1,9 @@
 """The `batchyard.triton.` parameters of config.pbtxt: where the other servers are, and how to ask them."""
 
-from dataclasses import dataclass
+import os
+import re
+import ssl
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,12 +24,16 @@ _VERSION = f"{PREFIX}version"
 _CONNECTIONS = f"{PREFIX}connections"
 _MAX_QUEUE = f"{PREFIX}max_queue"
 _CA_FILE = f"{PREFIX}ca_file"
+_HEADERS_ENV = f"{PREFIX}headers_env"
 _BATCH_TIMEOUT = f"{PREFIX}batch_timeout_ms"
-_KEYS = (_URLS, _DNS, _REFRESH, _MODEL, _VERSION, _CONNECTIONS, _MAX_QUEUE, _CA_FILE, _BATCH_TIMEOUT)
+_KEYS = (_URLS, _DNS, _REFRESH, _MODEL, _VERSION, _CONNECTIONS, _MAX_QUEUE, _CA_FILE, _HEADERS_ENV, _BATCH_TIMEOUT)
 
 _SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
 _WANTED = "give addresses such as grpc://host:8001 or http://host:8000, with commas between"
 _WANTED_NAME = "give one name, such as grpc://triton.models.svc:8001"
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+_HEADER = re.compile(r"\s*(?![^:]*-bin\s*:)[A-Za-z0-9][A-Za-z0-9_.-]*\s*:[\t -~]*[!-~][\t -~]*", re.IGNORECASE)
+"""One that gRPC and HTTP can both send."""
 _MOST = 2**20
 _MOST_SECONDS = 86_400
 _MOST_MS = 3_600_000
@@ -40,6 +47,7 @@ class TritonSettings:
     """How to ask. `addresses` or `name`: see `RemoteServers`. `model`: its name there; `version` "": the newest there.
 
     `connections`: to each server; of HTTP, the most. `certificates`: PEM of whom to trust, b"": those of the system.
+    `headers`: sent with all that is asked; secret.
     """
 
     addresses: tuple[Address, ...]
@@ -51,6 +59,7 @@ class TritonSettings:
     max_queue: int
     certificates: bytes
     batch_timeout: float
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def protocol(self) -> str:
@@ -79,6 +88,7 @@ def read_settings(config: ModelConfig, folder: Path) -> TritonSettings:
         max_queue=_whole(values, _MAX_QUEUE, _MAX_QUEUE_DEFAULT, _MOST, "requests that one server is given at once"),
         certificates=_certificates(values, folder),
         batch_timeout=_whole(values, _BATCH_TIMEOUT, _BATCH_TIMEOUT_MS, _MOST_MS, "milliseconds for a batch") / 1000,
+        headers=_headers(values),
     )
     problems.raise_any()
     return settings
@@ -137,7 +147,27 @@ def _certificates(values: Values, folder: Path) -> bytes:
     if not values.has(_CA_FILE):
         return b""
     try:
-        return file_inside(folder, values.raw(_CA_FILE)).read_bytes()
+        found = file_inside(folder, values.raw(_CA_FILE)).read_bytes()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found.decode("ascii", "replace"))
+        return found
+    except (ssl.SSLError, ValueError) as error:
+        values.refuse(_CA_FILE, f"{values.shown(_CA_FILE)}; give a PEM file with certificates: {error}")
     except (ModelLoadError, OSError) as error:
         values.refuse(_CA_FILE, str(error))
-        return b""
+    return b""
+
+
+def _headers(values: Values) -> tuple[tuple[str, str], ...]:
+    """Those that an environment variable holds; nothing of it is ever shown, nor what was given for its name."""
+    if not values.has(_HEADERS_ENV):
+        return ()
+    name = values.raw(_HEADERS_ENV)
+    if not _VARIABLE.fullmatch(name):
+        values.refuse(_HEADERS_ENV, "it is no such name; give the NAME of an environment variable, in capital letters")
+        return ()
+    lines = [line for line in os.environ.get(name, "").splitlines() if line.strip()]
+    if not lines or not all(_HEADER.fullmatch(line) for line in lines):
+        values.refuse(_HEADERS_ENV, f"the environment variable {name} holds no lines such as 'name: value'; set it")
+        return ()
+    pairs = [line.partition(":") for line in lines]
+    return tuple((key.strip(), value.strip()) for key, _, value in pairs)

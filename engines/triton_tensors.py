@@ -13,7 +13,7 @@ def from_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memory
     """The output in `raw`, a view of it except for BYTES; raises `InvalidOutputError`."""
     try:
         return decode_raw(raw, data_type(datatype), shape)
-    except InvalidInputError as error:
+    except (InvalidInputError, ValueError) as error:  # numpy's: a dimension beyond all memory
         raise InvalidOutputError(f"output {name!r} of the other server cannot be read: {error}") from None
 
 
@@ -21,6 +21,8 @@ def from_values(name: str, datatype: str, shape: Sequence[int], values: Sequence
     """The output whose elements came as numbers, or as text for BYTES; raises `InvalidOutputError`."""
     try:
         kind = data_type(datatype)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"its shape is {list(shape)}")
         if kind is BYTES:
             items = np.empty(len(values), dtype=object)
             items[:] = [value if isinstance(value, bytes) else str(value).encode() for value in values]

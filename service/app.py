@@ -68,7 +68,11 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
         await runtime.stop(settings.shutdown_grace_seconds)
         await asyncio.to_thread(tracing.close, _LAST_TRACES)
 
-    app = FastAPI(title="Batchyard", lifespan=lifespan)
+    app = FastAPI(
+        title="Batchyard",
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
     app.include_router(scrape_router(metrics.exposition))
     operations = Operations(stopping, runtime if settings.allow_control else None, LogSettings(), tracing)
     limits, manner = _limits(settings), MANNERS[settings.compat]()

@@ -24,7 +24,7 @@ class Awaiting:
     """Used on the event loop."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Model] = {}
 
     async def open(
         self, entry: ModelEntry, machine: Machine, observe: Observe, catalog: Catalog, arrived: Callable[[Model], None]
@@ -38,14 +38,18 @@ class Awaiting:
         except EngineUnreachableError as error:
             model = Model(name, config, reason=f"none of its servers can be asked: {error}")
             task = asyncio.create_task(_wait(model, opening, catalog, arrived))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = model
+            task.add_done_callback(self._tasks.pop)
             return model
         except EngineError as error:
             return Model(name, config, reason=str(error))
         except Exception as error:
             LOGGER.exception("opening %s failed", name)
             return Model(name, config, reason=f"opening it failed: {type(error).__name__}: {error}")
+
+    def waits_for(self, model: Model) -> bool:
+        """Is it to be opened once a server answers?"""
+        return any(waiting is model for waiting in self._tasks.values())
 
     async def stop(self) -> None:
         """Waits for none any more."""
@@ -71,6 +75,7 @@ async def _wait(model: Model, opening: Opening, catalog: Catalog, arrived: Calla
             return
         if catalog.models.get(model.name) is model:
             LOGGER.info("model %s is open", model.name)
+            found.release = model.release
             arrived(found)
         else:
             await asyncio.gather(*(served.replica.close(0.0) for served in found.versions.values()))

@@ -194,4 +194,4 @@ def _not_ready(route: Route, reasons: str) -> str:
 
 
 def _declared(config: ModelConfig | None) -> Signature:
-    return Signature(config.inputs, config.outputs, config.max_batch_size) if config else Signature((), ())
+    return config.signature if config else Signature((), ())

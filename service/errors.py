@@ -19,6 +19,12 @@ class BatchyardError(Exception):
         self.triton = words
         return self
 
+    def __copy__(self) -> Self:
+        """The same for another caller, who adds a traceback and words of its own."""
+        made = type(self).__new__(type(self), *self.args)
+        made.__dict__.update(self.__dict__)
+        return made
+
 
 class InvalidRequestError(BatchyardError):
     """The request is at fault. `param`: the field to mend, where one is known."""

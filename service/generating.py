@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engines.generation import Event, GenerationCall
-from service.errors import InvalidRequestError
+from service import triton_words
+from service.errors import InvalidRequestError, UnsupportedError
 from service.types import NO_HINTS, NO_PREDICTION, Hints, Prediction, Routed
 
 MOST_ANSWERS = 128
@@ -87,8 +88,9 @@ def cannot_generate(name: str) -> InvalidRequestError:
     return InvalidRequestError(f"model {model!r} does not generate text; ask it by /v2/models/{model}/infer", "model")
 
 
-def cannot_infer(name: str) -> InvalidRequestError:
+def cannot_infer(name: str) -> UnsupportedError:
     """The error of a model that only generates, asked to infer. `name`: `model:version`."""
     model = name.rpartition(":")[0]
-    wanted = f"/v1/chat/completions or /v2/models/{model}/generate"
-    return InvalidRequestError(f"model {model!r} generates text; ask it by {wanted}", "model")
+    wanted = f"/v1/chat/completions, /v2/models/{model}/generate or ModelStreamInfer of gRPC"
+    text = f"model {model!r} generates text; ask it by {wanted}"
+    return UnsupportedError(text, "model").as_triton(triton_words.decoupled())

@@ -6,6 +6,7 @@ from typing import Protocol
 from engines.tensor import Array, Signature, TensorSpec, data_type_of
 from service import triton_words
 from service.errors import InvalidRequestError
+from service.generating import cannot_infer
 from service.types import InferRequest, Job
 
 
@@ -36,6 +37,21 @@ class TensorIntake:
     async def check(self, request: InferRequest) -> Job:
         rows = check_request(request, self.signature)
         return Job(request, (request.inputs,), (rows,), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class TextOnlyIntake:
+    """Of a model that only generates text, `name`: `model:version`."""
+
+    signature: Signature
+    name: str
+
+    def estimate(self, request: InferRequest) -> int:
+        return 1
+
+    async def check(self, request: InferRequest) -> Job:
+        """Says where to ask instead, whatever the request holds."""
+        raise cannot_infer(self.name)
 
 
 def check_request(request: InferRequest, signature: Signature) -> int:

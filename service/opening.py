@@ -12,7 +12,6 @@ from engines.calls import Ask, CallEngine, ask_nobody
 from engines.cores import threads_per_instance
 from engines.model_config import DynamicBatching, InstanceGroup, ModelConfig
 from engines.sequence_tensors import with_sequence_tensors
-from engines.tensor import Signature
 from engines.text import Tokenizer
 from engines.warmup import warmup_batches
 from service.batching.batcher import Batcher
@@ -120,7 +119,7 @@ def instance_names(config: ModelConfig) -> Iterator[str]:
 def open_intake(config: ModelConfig, folder: Path, version: str, most_texts: int) -> Intake:
     """The door that the model's configuration asks for; raises `ModelLoadError`."""
     if config.text is None:
-        return TensorIntake(Signature(config.inputs, config.outputs, config.max_batch_size))
+        return TensorIntake(config.signature)
     tokenizer = Tokenizer.from_file(
         folder / config.text.tokenizer, config.text.max_tokens, truncate=config.text.truncate
     )

@@ -13,7 +13,6 @@ from engines.model_config import DynamicBatching, ModelConfig
 from engines.remote_config import check_same, complete, says_all
 from engines.remote_model import RemoteServers
 from engines.repository import ModelEntry
-from engines.tensor import Signature
 from service.batched_remote import BatchedReplica
 from service.batching.batcher import Batcher
 from service.batching.cost import CostModel
@@ -112,8 +111,7 @@ def _direct(
     config: ModelConfig, version: str, parts: Servers, sequences: Sequences | None, clock: Callable[[], float]
 ) -> Served:
     replica = PoolReplica(f"{config.name}:{version}", config, parts, sequences, clock)
-    signature = Signature(config.inputs, config.outputs, config.max_batch_size)
-    return Served(TensorIntake(signature), replica, quality=config.tolerance)
+    return Served(TensorIntake(config.signature), replica, quality=config.tolerance)
 
 
 def _lanes(

@@ -60,7 +60,8 @@ def _written(name: str, overrides: Overrides) -> Source:
         _write(folder, overrides.files)
     except OSError as error:
         home.cleanup()
-        raise LoadFailedError(f"the files of model {name!r} cannot be written: {error.strerror}") from None
+        text = f"the files of model {name!r} cannot be written: {error.strerror}"
+        raise LoadFailedError(text).as_triton(triton_words.not_polled(name)) from None
     return Source(entry_with(folder, overrides.config), home.cleanup)
 
 

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
+from weakref import WeakValueDictionary
 
 from service.routing.served import Served
 
@@ -16,10 +18,10 @@ _DRAIN = 600.0
 
 
 class Replacing:
-    """Used on the event loop."""
+    """Used on the event loop. Of a model to which nothing is done it remembers nothing."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._draining: dict[str, asyncio.Task[None]] = {}
 
     @asynccontextmanager
@@ -37,7 +39,12 @@ class Replacing:
 
         `closed`: called in the end, in every case; may block for as long as removing some files takes.
         """
-        self._draining[model] = asyncio.create_task(_drain(model, list(old), closed))
+        task = self._draining[model] = asyncio.create_task(_drain(model, list(old), closed))
+        task.add_done_callback(partial(self._drained, model))
+
+    def _drained(self, model: str, task: asyncio.Task[None]) -> None:
+        if self._draining[model] is task:
+            del self._draining[model]
 
     async def finish(self, grace: float) -> None:
         """Gives what still drains `grace` seconds."""

@@ -1,5 +1,7 @@
-"""The answers of one request, where there is only one."""
+"""The answers of one request, where there is only one, and what is said where there may be more."""
 
+from service import triton_words
+from service.errors import UnsupportedError
 from service.types import InferResponse
 
 
@@ -15,3 +17,9 @@ class OneResponse:
 
     def close(self) -> None:
         self._response = None
+
+
+def has_many_answers(model: str) -> UnsupportedError:
+    """A decoupled model was asked for the one answer."""
+    text = f"model {model!r} gives any number of answers; ask it by ModelStreamInfer of gRPC, or by generate_stream"
+    return UnsupportedError(text).as_triton(triton_words.decoupled())

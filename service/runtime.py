@@ -14,13 +14,13 @@ from engines.repository import ModelEntry, scan_all
 from engines.tensor import Signature
 from service import triton_words
 from service.awaiting import Awaiting, is_remote
-from service.catalog import Catalog, Model
+from service.catalog import Catalog, Model, nothing
 from service.cores import CoreBudget
 from service.ensembles.door import Door
 from service.ensembles.ensemble import Ensemble
 from service.errors import LoadFailedError, NotFoundError
 from service.gateway import Gateway
-from service.intake import TensorIntake
+from service.intake import TensorIntake, TextOnlyIntake
 from service.opening import Machine, open_version
 from service.opening_generation import open_generation
 from service.opening_replica import open_replica
@@ -92,7 +92,10 @@ class Runtime:
         Where it cannot be opened nothing changes; what a caller began who leaves is done to its end. Raises
         `NotFoundError`, `InvalidRequestError`, `LoadFailedError`.
         """
-        await asyncio.shield(self._load(name, overrides))
+        await asyncio.shield(self._load_named(name, overrides))
+
+    async def _load_named(self, name: str, overrides: Overrides) -> None:
+        await self._load(name, overrides)
         self.named.add(name)
 
     async def _load(self, name: str, overrides: Overrides) -> None:
@@ -165,12 +168,16 @@ class Runtime:
                     await self._load(name, NO_OVERRIDES)
 
     def _give_up(self, new: Model, old: Model, entry: ModelEntry) -> NoReturn:
-        """Closes what could be opened of a model that cannot be loaded; raises `LoadFailedError`."""
-        self.replacing.retire(new.name, new.versions.values(), new.release)
+        """Closes what could be opened of a model that cannot be loaded; raises `LoadFailedError`. Where it waits for
+        its servers, and nothing else of it serves, it goes on waiting."""
+        waits = not old.versions and self.awaiting.waits_for(new)
+        self.replacing.retire(new.name, new.versions.values(), nothing if waits else new.release)
         name, reason = new.name, new.reason
         said = triton_words.not_polled(name) if entry.error else triton_words.not_opened(name, entry.versions, reason)
         if not old.versions:
-            self._show(Model(name, new.config, reason=reason, closed=tuple(map(str, entry.versions))))
+            new.versions, new.closed = {}, tuple(map(str, entry.versions))
+            new.release = new.release if waits else nothing
+            self._show(new)
             raise LoadFailedError(f"model {name!r} was not loaded: {reason}").as_triton(said)
         serving = f"what was loaded before goes on: version {', '.join(old.versions)}"
         raise LoadFailedError(f"model {name!r} was not loaded, {serving}: {reason}").as_triton(said)
@@ -232,17 +239,15 @@ class Runtime:
         if config is None:
             raise ModelLoadError(entry.error)
         if config.ensemble:
-            signature = Signature(config.inputs, config.outputs, config.max_batch_size)
             catalog, gateway = self.catalog, self.gateway
             door = Door(gateway.infer, gateway.stream, catalog.fault, catalog.predict, catalog.offer)
             ensemble = Ensemble(config, version, door)
             ensemble.graph()
-            return Served(TensorIntake(signature), ensemble, unbreakable())
+            return Served(TensorIntake(config.signature), ensemble, unbreakable())
         if config.generation:
             told = partial(self.metrics.step_done, entry.name, version)
             generator = await open_generation(config, entry.folder, version, self.machine, told, warming)
-            signature = Signature(config.inputs, config.outputs, config.max_batch_size)
-            return Served(TensorIntake(signature), generator)
+            return Served(TextOnlyIntake(config.signature, generator.name), generator)
         opened = await asyncio.to_thread(open_version, config, entry.folder, version, self.machine, warming)
         replica = open_replica(opened.config, version, opened, self.machine, self.metrics.batch_done)
         model.config = opened.config

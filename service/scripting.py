@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 
-from engines.calls import Ask, Question, Respond, Response
-from engines.errors import EngineBusyError, EngineError, ModelAnsweredError
+from engines.calls import Ask, Question, ReadyQuestion, Respond, Response
+from engines.errors import EngineError, ModelAnsweredError
 from service.errors import (
     BatchyardError,
+    CallerGoneError,
     InvalidRequestError,
     ModelUnavailableError,
     NotFoundError,
@@ -22,9 +23,6 @@ from service.gateway import Gateway
 from service.types import InferRequest, InferResponse, SequenceStep
 
 LOGGER = logging.getLogger("batchyard.scripting")
-
-RETRY_AFTER = 0.1
-"""Seconds after which a model that has too many questions open may ask again."""
 
 
 @dataclass(slots=True)
@@ -48,7 +46,7 @@ class Scripting:
         """How one model asks. What it gives to be told the answers is called on the event loop, and must not block."""
         return Asking(self).ask
 
-    def send(self, question: Question, respond: Respond) -> "Future[None]":
+    def send(self, question: Question | ReadyQuestion, respond: Respond) -> "Future[None]":
         """Has a question answered; raises `EngineError` where nothing can answer."""
         work = self._answer(question, respond)
         try:
@@ -59,9 +57,11 @@ class Scripting:
         work.close()
         raise ModelAnsweredError("the gateway answers no questions of models now", "UNAVAILABLE")
 
-    async def _answer(self, question: Question, respond: Respond) -> None:
+    async def _answer(self, question: Question | ReadyQuestion, respond: Respond) -> None:
         try:
-            if question.decoupled:
+            if isinstance(question, ReadyQuestion):
+                respond(Response(parameters={"ready": self._is_ready(question)}))
+            elif question.decoupled:
                 await self._stream(question, respond)
             else:
                 self._check(question)
@@ -72,6 +72,12 @@ class Scripting:
         except Exception as error:
             LOGGER.exception("answering a question to %s failed", question.model)
             respond(Response(error=ModelAnsweredError(f"{type(error).__name__}: {error}", "INTERNAL")))
+
+    def _is_ready(self, question: ReadyQuestion) -> bool:
+        try:
+            return self.gateway.model(question.model, question.version).ready
+        except NotFoundError:
+            return False
 
     async def _stream(self, question: Question, respond: Respond) -> None:
         responses = await self.gateway.stream(self._request(question))
@@ -116,14 +122,14 @@ class Asking:
     _open: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def ask(self, question: Question, respond: Respond) -> Callable[[], None]:
+    def ask(self, question: Question | ReadyQuestion, respond: Respond) -> Callable[[], None]:
         """Implements `engines.calls.Ask`."""
         with self._lock:
             full = self._open >= self.scripting.most
             self._open += not full
         if full:
             text = f"{self.scripting.most} questions of this model wait for their answers, as many as may"
-            respond(Response(error=EngineBusyError(text, RETRY_AFTER)))
+            respond(Response(error=ModelAnsweredError(text, "UNAVAILABLE")))
             return _nothing
         try:
             future = self.scripting.send(question, respond)
@@ -138,7 +144,7 @@ class Asking:
         with self._lock:
             self._open -= 1
 
-    def _done(self, question: Question, respond: Respond, future: "Future[None]") -> None:
+    def _done(self, question: Question | ReadyQuestion, respond: Respond, future: "Future[None]") -> None:
         self._ended()
         if future.cancelled():
             respond(Response(error=ModelAnsweredError(f"the question to {question.model!r} was given up", "CANCELLED")))
@@ -166,6 +172,8 @@ def _error(error: BatchyardError) -> ModelAnsweredError:
             code = "NOT_FOUND"
         case ModelUnavailableError() | RetryLaterError():
             code = "UNAVAILABLE"
+        case CallerGoneError():
+            code = "CANCELLED"
         case _:
             code = "INTERNAL"
     return ModelAnsweredError(str(error), code)

@@ -27,6 +27,19 @@ def not_polled(name: str) -> str:
     return f"failed to load '{name}', failed to poll from model repository"
 
 
+def decoupled() -> str:
+    """A model that gives any number of answers was asked for one."""
+    return "ModelInfer RPC doesn't support models with decoupled transaction policy"
+
+
+def without_start(model: str, sequence: int | str) -> str:
+    """A request of a sequence that did not begin."""
+    return (
+        f"inference request for sequence {sequence} to model '{model}' must specify the START flag on the first "
+        "request of the sequence"
+    )
+
+
 def not_opened(name: str, versions: Sequence[int], reason: str) -> str:
     """A model that was found could not be opened."""
     told = "".join(f"version {version} is at UNAVAILABLE state: {reason};\n" for version in versions)

@@ -12,16 +12,11 @@ from service.routing.replica import Replica
 from service.sequences.replica import SequenceReplica
 from service.telemetry.metrics import Metrics
 
-_RUNNING = GeneratorReplica | RemoteReplica | PoolReplica
-
 
 def watch(metrics: Metrics, catalog: Catalog, model: Model, old: Model | None) -> None:
     """From now on `model` is asked, in place of what was given by its name before."""
-    for version, served in old.versions.items() if old else ():
-        metrics.watch_pending(model.name, version, lambda: 0)
-        metrics.watch_own(model.name, version, list)
-        if isinstance(served.replica, _RUNNING):
-            metrics.watch_running(model.name, version, lambda: 0)
+    for version in old.versions if old else ():
+        metrics.unwatch(model.name, version)
     for version, served in model.versions.items():
         metrics.begin(model.name, version)
         _watch(metrics, catalog, (model.name, version), served.replica)
@@ -37,6 +32,7 @@ def _watch(metrics: Metrics, catalog: Catalog, key: tuple[str, str], replica: Re
             metrics.watch_own(*key, lambda: replica.engines)
         case SequenceReplica():
             metrics.watch_pending(*key, lambda: replica.pending)
+            metrics.watch_sequences(*key, lambda: replica.sequences)
             parts = [one for one in replica.instances if isinstance(one, LocalReplica)]
             metrics.watch_engines(*key, parts[0].calibration, lambda: total(part.faults for part in parts))
             metrics.watch_own(*key, lambda: [engine for part in parts for engine in part.engines])

@@ -26,7 +26,14 @@ SDK_HOMES = {
     "transformers": "engines/torch",
     "aiohttp": "engines/triton",
 }
-WEB = ("fastapi", "starlette")
+# Frameworks and messages of protocols (import name) -> the only places that may import them.
+PROTOCOL_HOMES = {
+    "fastapi": ("service/api/", "service/app.py"),
+    "starlette": ("service/api/", "service/app.py"),
+    "grpc": ("service/api/grpc/", "engines/triton_grpc"),
+    "tritonclient.grpc.service_pb2": ("service/api/grpc/", "engines/triton_grpc"),
+    "tritonclient.grpc.service_pb2_grpc": ("service/api/grpc/", "engines/triton_grpc"),
+}
 # Everything under the first may import nothing under the second.
 FORBIDDEN = (
     ("engines/", "service"),
@@ -153,9 +160,11 @@ def test_import_directions(files: str, package: str) -> None:
     assert _offenders(files, package) == []
 
 
-def test_only_api_and_app_know_the_web_framework() -> None:
-    allowed = ("service/api/", "service/app.py")
-    assert [i for web in WEB for i in map(str, IMPORTS) if f"imports {web}" in i and not i.startswith(allowed)] == []
+@pytest.mark.parametrize("package", PROTOCOL_HOMES)
+def test_protocols_stay_at_home(package: str) -> None:
+    found = [i for i in IMPORTS if _is_of(i.name, package)]
+    assert found
+    assert [str(i) for i in found if not i.file.startswith(PROTOCOL_HOMES[package])] == []
 
 
 def test_of_the_service_only_the_build_command_knows_the_build_room() -> None:

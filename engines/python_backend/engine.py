@@ -17,6 +17,7 @@ from engines.python_backend.answers import request_of, response_of
 from engines.python_backend.arguments import arguments_of, code_of, environment_of, instance_of
 from engines.python_backend.messages import (
     Asked,
+    AskedReady,
     Done,
     Dropped,
     Execute,
@@ -113,7 +114,7 @@ class PythonEngine:
         if isinstance(reply, Failed):
             return [self._calls.settle(key, Response(error=ExecutionError(reply.message))) for key in keys]
         return [
-            None if answer is None else self._calls.settle(key, response_of(answer, found, self._config))
+            None if answer is None else self._calls.settle(key, response_of(answer, found))
             for key, answer, found in zip(keys, reply.answers, parted(outputs, len(keys)), strict=True)
         ]
 
@@ -142,10 +143,10 @@ class PythonEngine:
     def _hear(self, message: FromModel, tensors: dict[str, Array]) -> None:
         match message:
             case Sent(key, answer):
-                self._calls.answer(key, response_of(answer, tensors, self._config))
+                self._calls.answer(key, response_of(answer, tensors))
             case Dropped(key):
                 self._calls.answer(key, self._dropped())
-            case Asked():
+            case Asked() | AskedReady():
                 self._questions.open(message, tensors)
             case GaveUp(key):
                 self._questions.give_up(key)

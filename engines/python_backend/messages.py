@@ -144,6 +144,14 @@ class Asked(Struct, tag=True):
     decoupled: bool
 
 
+class AskedReady(Struct, tag=True):
+    """Can a model answer now? See `engines.calls.ReadyQuestion`."""
+
+    key: int
+    model: str
+    version: str
+
+
 class GaveUp(Struct, tag=True):
     """The model wants no more answers to its question `key`."""
 
@@ -180,7 +188,7 @@ class Measured(Struct, tag=True):
 
 
 Reply = Completed | Done | Executed | Failed
-FromModel = Sent | Dropped | Asked | GaveUp | IsCancelled | Logged | Measured
+FromModel = Sent | Dropped | Asked | AskedReady | GaveUp | IsCancelled | Logged | Measured
 
 
 def joined(groups: Iterable[Tensors]) -> dict[str, Array]:

@@ -11,23 +11,23 @@ Labels = frozenset[tuple[str, str]]
 
 @dataclass(slots=True)
 class Metric:
-    """One metric. Of a histogram, `value` is the sum of all that was observed, and `counts` what fell into each bucket,
-    and above the last.
+    """One metric. Of a histogram, `value` is the sum of all that was observed, and `counts` what fell into each of
+    `buckets`, upper bounds that ascend, and above the last.
     """
 
     labels: Mapping[str, str]
     value: float
     counts: Sequence[int] = ()
+    buckets: Sequence[float] = ()
 
 
 @dataclass(slots=True)
 class MetricFamily:
-    """Metrics of one name. `buckets`: upper bounds of a histogram's, ascending."""
+    """Metrics of one name."""
 
     name: str
     description: str
     kind: MetricKind
-    buckets: Sequence[float] = ()
     metrics: dict[Labels, Metric] = field(default_factory=dict)
 
 
@@ -40,10 +40,10 @@ class MetricTable:
 
     def take(self, measured: Measured) -> None:
         """A metric as it is now."""
-        new = MetricFamily(measured.family, measured.description, measured.kind, tuple(measured.buckets))
+        new = MetricFamily(measured.family, measured.description, measured.kind)
         with self._lock:
             family = self._families.setdefault(measured.family, new)
-            metric = Metric(measured.labels, measured.value, tuple(measured.counts))
+            metric = Metric(measured.labels, measured.value, tuple(measured.counts), tuple(measured.buckets))
             family.metrics[frozenset(measured.labels.items())] = metric
 
     def read(self) -> list[MetricFamily]:
@@ -55,13 +55,13 @@ class MetricTable:
 def merged(instances: Iterable[Iterable[MetricFamily]]) -> list[MetricFamily]:
     """The metrics of several instances as one: counters and histograms add up, of gauges the last is taken.
 
-    Where instances differ in a family's kind or buckets, the first is right and the others are left out.
+    Where instances differ in a family's kind or a metric's buckets, the first is right and the others are left out.
     """
     found: dict[str, MetricFamily] = {}
     for family in (family for instance in instances for family in instance):
-        new = MetricFamily(family.name, family.description, family.kind, family.buckets)
+        new = MetricFamily(family.name, family.description, family.kind)
         into = found.setdefault(family.name, new)
-        if (into.kind, into.buckets) == (family.kind, family.buckets):
+        if into.kind == family.kind:
             for labels, metric in family.metrics.items():
                 into.metrics[labels] = _sum(into.kind, into.metrics.get(labels), metric)
     return list(found.values())
@@ -70,5 +70,7 @@ def merged(instances: Iterable[Iterable[MetricFamily]]) -> list[MetricFamily]:
 def _sum(kind: MetricKind, before: Metric | None, metric: Metric) -> Metric:
     if before is None or kind == "gauge":
         return metric
+    if before.buckets != metric.buckets:
+        return before
     counts = [a + b for a, b in zip(before.counts, metric.counts, strict=True)]
-    return Metric(metric.labels, before.value + metric.value, counts)
+    return Metric(metric.labels, before.value + metric.value, counts, metric.buckets)

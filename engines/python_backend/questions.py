@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import RLock, Thread
 
-from engines.calls import Ask, Question, Response
+from engines.calls import Ask, Question, ReadyQuestion, Response
 from engines.errors import EngineError, InvalidInputError, ModelAnsweredError
-from engines.python_backend.messages import END, START, Answer, Asked, Told
+from engines.python_backend.messages import END, START, Answer, Asked, AskedReady, Told
 from engines.tensor import Array, Tensors
 
 Tell = Callable[[Told, Tensors], None]
@@ -21,7 +21,7 @@ class Questions:
     def __init__(self, name: str, ask: Ask, tell: Tell) -> None:
         self._ask = ask
         self._tell = tell
-        self._lock = Lock()
+        self._lock = RLock()
         self._open: dict[int, Callable[[], None]] = {}
         self._answers: SimpleQueue[tuple[Told, Tensors] | None] = SimpleQueue()
         self._thread = Thread(target=self._hand_on, name=f"{name}: answers", daemon=True)
@@ -30,14 +30,15 @@ class Questions:
         """Does the model wait for an answer?"""
         return bool(self._open)
 
-    def open(self, asked: Asked, tensors: dict[str, Array]) -> None:
+    def open(self, asked: Asked | AskedReady, tensors: dict[str, Array]) -> None:
         """Has a question answered; called by one thread."""
         if not self._thread.is_alive():
             self._thread.start()
-        with self._lock:
+        question = _question(asked, tensors)
+        several = isinstance(question, Question) and question.decoupled
+        with self._lock:  # no answer is looked at before it is known how to give the question up
             self._open[asked.key] = lambda: None
-        give_up = self._ask(_question(asked, tensors), partial(self._respond, asked.key, asked.decoupled))
-        with self._lock:
+            give_up = self._ask(question, partial(self._respond, asked.key, several))
             if asked.key in self._open:
                 self._open[asked.key] = give_up
 
@@ -57,8 +58,8 @@ class Questions:
             give_up()
         self._answers.put(None)
 
-    def _respond(self, key: int, decoupled: bool, response: Response) -> None:
-        final = response.final or response.error is not None or not decoupled
+    def _respond(self, key: int, several: bool, response: Response) -> None:
+        final = response.final or response.error is not None or not several
         with self._lock:
             if key not in self._open:
                 return
@@ -72,10 +73,24 @@ class Questions:
 
     def _hand_on(self) -> None:
         while (item := self._answers.get()) is not None:
-            self._tell(*item)
+            told, outputs = item
+            try:
+                self._tell(told, outputs)
+            except Exception as error:  # of a text, a number or a tensor that has no form on the line; nothing was sent
+                self._end(told.key, f"the answer cannot be sent to the model: {error}")
+            del item, told, outputs
+
+    def _end(self, key: int, reason: str) -> None:
+        with self._lock:
+            give_up = self._open.pop(key, None)
+        if give_up is not None:
+            give_up()
+        self._tell(Told(key, Answer(code="INTERNAL", error=reason)), {})
 
 
-def _question(asked: Asked, tensors: Tensors) -> Question:
+def _question(asked: Asked | AskedReady, tensors: Tensors) -> Question | ReadyQuestion:
+    if isinstance(asked, AskedReady):
+        return ReadyQuestion(asked.model, asked.version)
     return Question(
         asked.model,
         tensors,

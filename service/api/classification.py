@@ -1,9 +1,34 @@
 """Triton's classification extension: the top classes of an output instead of its values."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
-from engines.tensor import BYTES, Array, element_count
+from engines.tensor import BYTES, Array, Signature, element_count
 from service.errors import InvalidRequestError
+from service.types import InferResponse
+
+Classes = Mapping[str, int]
+"""Output -> how many classes of it are wanted in place of its values."""
+NO_CLASSES: Classes = MappingProxyType({})
+
+
+def classify_outputs(response: InferResponse, classes: Classes, signature: Signature) -> None:
+    """Puts classes in place of the values of those outputs; `signature` has labels and batching."""
+    for name, count in classes.items():
+        array = output_of(response, name)
+        labels = next((spec.labels for spec in signature.outputs if spec.name == name), ())
+        response.outputs[name] = classify(array, name, count, labels, signature.max_batch_size > 0)
+
+
+def output_of(response: InferResponse, name: str) -> Array:
+    """Raises `InvalidRequestError` where the answer has no such output."""
+    array = response.outputs.get(name)
+    if array is None:
+        known = ", ".join(response.outputs)
+        raise InvalidRequestError(f"model {response.model!r} has no output {name!r}; it has {known}", name)
+    return array
 
 
 def classify(array: Array, name: str, classes: int, labels: tuple[str, ...], batched: bool) -> Array:

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import orjson
 
@@ -35,6 +36,10 @@ NOT_READY = 400
 _LONGEST_RETRY = 3600.0
 _LONGEST_GRPC_MESSAGE = 3000
 """Bytes on the wire: gRPC clients take 8 KB of headers in all, of which an explanation may need 4."""
+_SURELY_SHORT = _LONGEST_GRPC_MESSAGE // 12
+"""Characters: each is 4 bytes at most, which are 3 each on the wire."""
+_PLAIN = "".join(char for char in map(chr, range(0x20, 0x7F)) if char != "%")
+"""All others are written as in URLs."""
 _HOPELESS: Header = (b"x-should-retry", b"false")
 """OpenAI's clients try again after any 408, 409, 429 and 5xx unless this says no."""
 
@@ -138,15 +143,10 @@ def grpc_fault(error: Exception, words: Words, request_id: bytes) -> GrpcFault:
 
 
 def _cut(message: str) -> str:
-    cut = message
-    while (size := _size(cut)) > _LONGEST_GRPC_MESSAGE:
+    cut = message[:_LONGEST_GRPC_MESSAGE]
+    while len(cut) > _SURELY_SHORT and (size := len(quote(cut, _PLAIN))) > _LONGEST_GRPC_MESSAGE:
         cut = cut[: len(cut) * _LONGEST_GRPC_MESSAGE // size]
     return cut if cut == message else f"{cut}..."
-
-
-def _size(message: str) -> int:
-    """On the wire each byte that is not of ASCII is three, as in URLs."""
-    return len(message) if message.isascii() else len(message.encode("ascii", "ignore")) + 3 * len(message.encode())
 
 
 def _message(error: Exception, row: Row, words: Words, request_id: bytes) -> str:

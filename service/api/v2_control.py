@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from engines.config.shown import to_json
 from engines.tensor import Signature, TensorSpec
+from service.api.known import config_of, extensions, repository_models, server_ready
 from service.api.limits import Limits
 from service.api.manner import Manner
 from service.api.operations import Operations
@@ -20,26 +21,8 @@ from service.api.v2_answers import (
     index_answer,
 )
 from service.api.v2_bodies import read_json, stamped
-from service.errors import ModelUnavailableError, NotFoundError
+from service.errors import NotFoundError
 from service.gateway import Gateway
-
-EXTENSIONS = (
-    "classification",
-    "sequence",
-    "model_repository",
-    "model_repository(unload_dependents)",
-    "schedule_policy",
-    "model_configuration",
-    "binary_tensor_data",
-    "parameters",
-    "statistics",
-    "trace",
-    "logging",
-)
-"""Triton's names of the extensions that are served, in its order."""
-_CONTROLLED = "model_repository"
-"""Of these the index alone is served where callers may not load and unload models."""
-
 
 _INDEX_BODY = {"schema": {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}}
 _INDEX_DOCUMENT = {"requestBody": {"content": {"application/json": _INDEX_BODY}}}
@@ -51,8 +34,7 @@ class V2Control:
     def __init__(self, gateway: Gateway, operations: Operations, limits: Limits, manner: Manner) -> None:
         self._gateway = gateway
         self._stopping = operations.stopping
-        controlled = operations.repository is not None
-        self._extensions = tuple(name for name in EXTENSIONS if controlled or not name.startswith(_CONTROLLED))
+        self._extensions = extensions(operations)
         self._limits = limits
         self._manner = manner
 
@@ -78,12 +60,8 @@ class V2Control:
         return stamped(self._manner.health(Live(True), True), response)
 
     async def ready(self, response: Response) -> Response:
-        """True while any model can answer, or where there are none: a bad model does not take the others down.
-
-        False from the moment on that the server is told to stop.
-        """
-        models = self._gateway.models()
-        ready = not self._stopping.begun and (not models or any(model.ready for model in models))
+        """See `server_ready`."""
+        ready = server_ready(self._gateway, self._stopping)
         return stamped(self._manner.health(Ready(ready), ready), response)
 
     async def model_ready(self, response: Response, model: str, version: str = "") -> Response:
@@ -109,20 +87,13 @@ class V2Control:
 
     async def config(self, model: str, version: str = "") -> dict[str, Any]:
         """The model's config.pbtxt as JSON."""
-        info = self._gateway.model(model, version)
-        if info.config is not None:
-            return to_json(info.config)
-        if info.variants:
-            raise NotFoundError(
-                f"{model!r} is a route over {', '.join(info.variants)}; ask for the config of one of them"
-            )
-        raise ModelUnavailableError(f"the config of model {model!r} cannot be read: {info.reason}")
+        return to_json(config_of(self._gateway, model, version))
 
     async def index(self, request: Request) -> list[dict[str, str]]:
         """All models of the repository with their state, the unavailable ones with the reason."""
         query = await read_json(request, self._limits, IndexQuery)
         only_ready = query is not None and query.ready
-        models = [m for m in self._gateway.models() if not m.variants and (m.ready or not only_ready)]
+        models = repository_models(self._gateway, only_ready)
         return [entry for model in models for entry in index_answer(model)]
 
 

@@ -1,6 +1,7 @@
 """POST /v2/models/{model}[/versions/{version}]/infer."""
 
 from service.api.body import read_body
+from service.api.classification import classify_outputs
 from service.api.compression import compressed
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
@@ -13,7 +14,7 @@ from service.api.reply import Reply
 from service.api.v2_parameters import settle
 from service.api.v2_raw import RAW_WANTED, decode_raw_request
 from service.api.v2_request import Wanted, decode_request
-from service.api.v2_response import classify_outputs, encode_response
+from service.api.v2_response import encode_response
 from service.gateway import Gateway
 from service.types import InferRequest
 
@@ -35,8 +36,8 @@ class Infer:
         timeout = gateway.timeout_of(request.model) or limits.default_timeout
         settle(request, call.headers, arrived, timeout, limits.forward)
         response = await while_connected(gateway.infer(request), call.receive, limits.disconnect_delay)
-        if wanted.classifies:
-            classify_outputs(response, wanted, gateway.model(request.model, request.version).signature)
+        if wanted.classes:
+            classify_outputs(response, wanted.classes, gateway.model(request.model, request.version).signature)
         reply = encode_response(response, request.id, wanted, self._non_finite)
         if request.hints.explain:
             reply.headers.append(explain_answer(response))

@@ -7,7 +7,7 @@ from engines.calls import Parameter
 from service.api.deadlines import deadline_of, whole_parameter
 from service.api.headers import RequestHeaders
 from service.api.hints import hints_of, quality_of
-from service.errors import InvalidRequestError
+from service.errors import InvalidRequestError, UnsupportedError
 from service.types import InferRequest, SequenceStep
 
 OWN = frozenset(
@@ -23,6 +23,8 @@ OWN = frozenset(
     }
 )
 _RESERVED = "triton_"
+_LONGEST_ID = 128
+"""Bytes of a correlation id that is a string, as in Triton."""
 
 
 def settle(
@@ -43,7 +45,7 @@ def settle(
         request.timeout = whole_parameter(parameters, "timeout")
         request.sequence = _sequence(parameters)
         request.parameters = {name: value for name, value in parameters.items() if name not in OWN}
-        _check_names(request.parameters)
+        _check_own(request.parameters)
     if forward is not None:
         request.parameters = {**request.parameters, **_forwarded(headers, forward)}
 
@@ -54,12 +56,14 @@ def _forwarded(headers: RequestHeaders, forward: re.Pattern[str]) -> dict[str, P
     return {name: value.decode("latin-1") for name, value in named if forward.search(name)}
 
 
-def _check_names(parameters: Mapping[str, Parameter]) -> None:
-    for name in parameters:
+def _check_own(parameters: Mapping[str, Parameter]) -> None:
+    for name, value in parameters.items():
         if name.startswith(_RESERVED):
             said = "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified."
             text = f"parameter {name!r} is not known, and names that begin with {_RESERVED!r} are reserved; rename it"
             raise InvalidRequestError(text, name).as_triton(said)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InvalidRequestError(f"parameter {name!r} is too large; it must fit 64 bits", name)
 
 
 def _sequence(parameters: Mapping[str, Parameter]) -> SequenceStep | None:
@@ -68,6 +72,10 @@ def _sequence(parameters: Mapping[str, Parameter]) -> SequenceStep | None:
     found = parameters.get("sequence_id", 0)
     if not isinstance(found, str):
         found = whole_parameter(parameters, "sequence_id", 2**64)
+    elif len(found.encode()) > _LONGEST_ID:
+        text = f"sequence_id has {len(found.encode())} bytes; use at most {_LONGEST_ID}"
+        said = f"string correlation ID cannot be longer than {_LONGEST_ID} characters"
+        raise UnsupportedError(text, "sequence_id").as_triton(said)
     if not found:
         return None
     return SequenceStep(found, start, end)

@@ -128,6 +128,7 @@ def _dependents(parameters: Mapping[str, msgspec.Raw]) -> bool:
         if name != "unload_dependents":
             raise InvalidRequestError(f"unknown unload parameter {name!r}; leave it out", name)
         if bytes(value) not in (b"true", b"false"):
-            raise InvalidRequestError(f"{name} is {bytes(value).decode()[:100]}; it must be true or false", name)
+            found = bytes(value)[:100].decode(errors="replace")
+            raise InvalidRequestError(f"{name} is {found}; it must be true or false", name)
         wanted = bytes(value) == b"true"
     return wanted

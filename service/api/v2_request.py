@@ -1,13 +1,14 @@
 """An infer request from the wire: JSON, or JSON with binary tensors behind it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from engines.errors import InvalidInputError
 from engines.tensor import BOOL, Array, DataType, data_type, decode_raw
 from service import triton_words
+from service.api.classification import NO_CLASSES, Classes
 from service.api.deadlines import whole_parameter
 from service.api.json_tensors import decode_data
 from service.api.v2_messages import InferMessage, InputTensor, RequestedOutput, decode_message
@@ -30,11 +31,13 @@ class Wanted:
 
     outputs: Mapping[str, WantedOutput]
     default: WantedOutput
-    classifies: bool = False
+    classes: Classes = field(default_factory=lambda: NO_CLASSES)
 
 
 _AS_JSON = WantedOutput(binary=False)
 _AS_BINARY = WantedOutput(binary=True)
+_ALL_AS_JSON = Wanted({}, _AS_JSON)
+_ALL_AS_BINARY = Wanted({}, _AS_BINARY)
 
 
 def decode_request(model: str, version: str, body: bytes, header_length: int | None) -> tuple[InferRequest, Wanted]:
@@ -122,15 +125,15 @@ def decode_binary(buffer: bytes | memoryview, datatype: DataType, shape: list[in
 
 def _wanted(message: InferMessage) -> Wanted:
     binary = flag(message.parameters, "binary_data_output")
-    default = _AS_BINARY if binary else _AS_JSON
     if not message.outputs:
-        return Wanted({}, default)
+        return _ALL_AS_BINARY if binary else _ALL_AS_JSON
+    default = _AS_BINARY if binary else _AS_JSON
     outputs: dict[str, WantedOutput] = {}
     for output in message.outputs:
         if output.name in outputs:
             raise InvalidRequestError(f"output {output.name!r} is asked for twice", output.name)
         outputs[output.name] = _wanted_output(output, default) if output.parameters else default
-    return Wanted(outputs, default, any(how.classes for how in outputs.values()))
+    return Wanted(outputs, default, {name: how.classes for name, how in outputs.items() if how.classes})
 
 
 def _wanted_output(output: RequestedOutput, default: WantedOutput) -> WantedOutput:

@@ -2,14 +2,13 @@
 
 import orjson
 
-from engines.tensor import Array, Signature, data_type_of, encode_raw
-from service.api.classification import classify
+from engines.tensor import data_type_of, encode_raw
+from service.api.classification import output_of
 from service.api.errors import OK
 from service.api.headers import answer_headers
 from service.api.json_tensors import NonFinite, encode_data, quoted
 from service.api.reply import BINARY_TYPE, JSON_TYPE, Reply
 from service.api.v2_request import Wanted
-from service.errors import InvalidRequestError
 from service.types import InferResponse
 
 
@@ -21,7 +20,7 @@ def encode_response(response: InferResponse, request_id: str, wanted: Wanted, no
     outputs: list[dict[str, object]] = []
     blobs: list[bytes] = []
     for name, how in (wanted.outputs or dict.fromkeys(response.outputs, wanted.default)).items():
-        array = _output(response, name)
+        array = output_of(response, name)
         item: dict[str, object] = {"name": name, "datatype": data_type_of(array).name, "shape": array.shape}
         if how.binary:
             blob = encode_raw(array)
@@ -42,20 +41,3 @@ def encode_response(response: InferResponse, request_id: str, wanted: Wanted, no
         return Reply(OK, head, [JSON_TYPE, *headers])
     length = (b"inference-header-content-length", b"%d" % len(head))
     return Reply(OK, b"".join([head, *blobs]), [BINARY_TYPE, length, *headers])
-
-
-def _output(response: InferResponse, name: str) -> Array:
-    array = response.outputs.get(name)
-    if array is None:
-        known = ", ".join(response.outputs)
-        raise InvalidRequestError(f"model {response.model!r} has no output {name!r}; it has {known}", name)
-    return array
-
-
-def classify_outputs(response: InferResponse, wanted: Wanted, signature: Signature) -> None:
-    """Puts classes in place of the values of those outputs that are wanted so; `signature` has labels and batching."""
-    for name, how in wanted.outputs.items():
-        if how.classes:
-            array = _output(response, name)
-            labels = next((spec.labels for spec in signature.outputs if spec.name == name), ())
-            response.outputs[name] = classify(array, name, how.classes, labels, signature.max_batch_size > 0)

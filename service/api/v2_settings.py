@@ -5,10 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from service.api.known import check_traced
 from service.api.limits import Limits
 from service.api.operations import Operations
 from service.api.v2_bodies import read_json
-from service.errors import InvalidRequestError, NotFoundError
+from service.errors import InvalidRequestError
 from service.gateway import Gateway
 
 _TRACE_BODY = {
@@ -61,22 +62,15 @@ class V2Settings:
 
     async def trace(self, model: str = "") -> dict[str, Any]:
         """What is traced of all requests, or of those to one model."""
-        self._check(model)
+        check_traced(self._gateway, model)
         return _told(self._operations.tracing.get(model))
 
     async def change_trace(self, request: Request, model: str = "") -> dict[str, Any]:
         """Changes what the body names; null clears it: a model takes the server's then."""
         self._operations.control("change trace settings")
-        self._check(model)
+        check_traced(self._gateway, model)
         given = await read_json(request, self._limits, _TraceChanges)
         return _told(self._operations.tracing.update(model, _words(given or {})))
-
-    def _check(self, model: str) -> None:
-        try:
-            if model:
-                self._gateway.model(model)
-        except NotFoundError as error:
-            raise error.as_triton(f"Request for unknown model : {model}") from None
 
     async def log(self) -> dict[str, Any]:
         """Which log lines are shown."""

@@ -1,32 +1,45 @@
 """Text that is generated, as tensors: what Triton's clients of language models send and read (its vLLM backend)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
-from engines.generation import Delta, GenerationCall
-from engines.tensor import BYTES, Array, data_type_of
+from engines.generation import Delta, GenerationCall, Usage
+from engines.tensor import BOOL, BYTES, Array, data_type_of
 from service.api.generation_fields import GenerationFields, options_of
+from service.api.json_faults import shorten
 from service.errors import InvalidRequestError
 from service.gateway import Gateway
 from service.generating import GenerateRequest, Generation
-from service.types import InferRequest, InferResponse, Responses
+from service.types import InferRequest, InferResponse
 
-_INPUTS = ("text_input", "stream", "sampling_parameters")
-"""BYTES [1]; BOOL [1], optional: in pieces, or as one answer; BYTES [1], optional: a JSON object."""
+_TEXT, _STREAM, _SAMPLING, _NEW_ONLY = "text_input", "stream", "sampling_parameters", "exclude_input_in_output"
+_OPTIONAL = (_STREAM, _SAMPLING, _NEW_ONLY)
+_OUTPUT = "text_output"
 
 
-async def open_stream(gateway: Gateway, request: InferRequest) -> Responses:
-    """Has a request taken whose answers come as they are made; raises `BatchyardError`, as does reading them."""
-    if not generates(gateway, request.model):
-        return await gateway.stream(request)
-    call = GenerationCall((_text(request),), options_of(_fields(request)))
+async def open_text(gateway: Gateway, request: InferRequest) -> "GeneratedResponses":
+    """Has text generated that goes on from `text_input`, BYTES [1]; raises `BatchyardError`, as does reading it.
+
+    Optional inputs: `stream`, BOOL [1], in pieces rather than in one answer; `sampling_parameters`, BYTES [1], a JSON
+    object, to which the request's parameters add; `exclude_input_in_output`, BOOL [1]: unless it is true, the one
+    answer starts with the text; pieces cannot.
+    """
+    _check_names(request)
+    pieces = _flag(request.inputs, _STREAM, False)
+    echo = not _flag(request.inputs, _NEW_ONLY, pieces)
+    if echo and pieces:
+        text = f"{_NEW_ONLY} is false, which answers in pieces cannot do; leave it out, or set {_STREAM} to false"
+        said = "Error generating stream: When streaming, `exclude_input_in_output` = False is not allowed."
+        raise InvalidRequestError(text, _NEW_ONLY).as_triton(said)
+    options = replace(options_of(_fields(request)), echo=echo)
+    call = GenerationCall((_text(request.inputs, _TEXT),), options)
     asked = GenerateRequest(
         request.model, call, request.version, request.id, request.deadline, request.priority, request.hints
     )
-    whole = "stream" in request.inputs and not _only(request.inputs["stream"], "stream")
-    return GeneratedResponses(await gateway.generate(asked), whole)
+    return GeneratedResponses(await gateway.generate(asked), pieces)
 
 
 def generates(gateway: Gateway, name: str) -> bool:
@@ -36,76 +49,83 @@ def generates(gateway: Gateway, name: str) -> bool:
     return any(model.config is not None and model.config.generation is not None for model in models)
 
 
-def _text(request: InferRequest) -> str:
-    unknown = sorted(request.inputs.keys() - set(_INPUTS))
-    if unknown or "text_input" not in request.inputs:
-        found = sorted(request.inputs)
-        text = f"a model that generates text takes text_input and perhaps {' and '.join(_INPUTS[1:])}; found {found}"
-        raise InvalidRequestError(text, unknown[0] if unknown else "text_input")
-    return _decoded(request.inputs["text_input"], "text_input")
+def _check_names(request: InferRequest) -> None:
+    unknown = sorted(request.inputs.keys() - {_TEXT, *_OPTIONAL})
+    if unknown or _TEXT not in request.inputs:
+        found = ", ".join(sorted(request.inputs)) or "none"
+        text = f"a model that generates text takes {_TEXT} and perhaps {', '.join(_OPTIONAL)}; found {found}"
+        raise InvalidRequestError(text, unknown[0] if unknown else _TEXT)
+    for name in request.outputs:
+        if name != _OUTPUT:
+            raise InvalidRequestError(f"unknown output {name!r}; a model that generates text has {_OUTPUT}", name)
 
 
 def _fields(request: InferRequest) -> GenerationFields:
-    """The sampling parameters, of the tensor and of the request."""
-    given: Mapping[str, object] = {}
+    """The tensor's count before the request's; what is there only because headers are forwarded does not count."""
+    headers, given = request.hints.headers, request.parameters
+    asked: dict[str, object] = {name: value for name, value in given.items() if name.encode() not in headers}
     try:
-        if "sampling_parameters" in request.inputs:
-            text = _decoded(request.inputs["sampling_parameters"], "sampling_parameters")
-            given = msgspec.json.decode(text, type=dict[str, object])
-        return msgspec.convert({**given, **request.parameters}, GenerationFields, strict=False)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise InvalidRequestError(f"the sampling parameters are not right: {error}", "sampling_parameters") from None
+        if _SAMPLING in request.inputs:
+            asked |= msgspec.json.decode(_text(request.inputs, _SAMPLING), type=dict[str, object])
+        return msgspec.convert(asked, GenerationFields, strict=False)
+    except (msgspec.DecodeError, RecursionError) as error:
+        text = f"the sampling parameters are not right: {shorten(str(error))}"
+        raise InvalidRequestError(text, _SAMPLING) from None
 
 
-def _decoded(array: Array, name: str) -> str:
-    value = _only(array, name)
+def _text(inputs: Mapping[str, Array], name: str) -> str:
+    value = _only(inputs, name)
     if not isinstance(value, bytes):
-        raise InvalidRequestError(f"input {name!r} has datatype {data_type_of(array)}, wanted BYTES", name)
+        raise InvalidRequestError(f"input {name!r} has datatype {data_type_of(inputs[name])}, wanted {BYTES}", name)
     try:
         return value.decode()
     except UnicodeDecodeError:
         raise InvalidRequestError(f"input {name!r} is not UTF-8", name) from None
 
 
-def _only(array: Array, name: str) -> object:
+def _flag(inputs: Mapping[str, Array], name: str, default: bool) -> bool:
+    if name not in inputs:
+        return default
+    value = _only(inputs, name)
+    if not isinstance(value, np.bool_):
+        raise InvalidRequestError(f"input {name!r} has datatype {data_type_of(inputs[name])}, wanted {BOOL}", name)
+    return bool(value)
+
+
+def _only(inputs: Mapping[str, Array], name: str) -> object:
+    array = inputs[name]
     if array.size != 1:
         raise InvalidRequestError(f"input {name!r} has shape {list(array.shape)}, wanted [1]", name)
     return array.reshape(-1)[0]
 
 
 class GeneratedResponses:
-    """Implements `Responses` over generated text: `text_output`, BYTES [1], what is new in each answer, or `whole` in
-    one. The last is empty where it comes in pieces."""
+    """Implements `service.types.Responses` over generated text: `text_output`, BYTES [1], what is new since the answer
+    before where it comes in `pieces`, else all of it."""
 
-    def __init__(self, generation: Generation, whole: bool) -> None:
+    def __init__(self, generation: Generation, pieces: bool) -> None:
         self._generation = generation
-        self._whole = whole
+        self._pieces = pieces
         self._ended = False
 
     async def read(self) -> InferResponse | None:
         """See `Responses`."""
-        pieces: list[str] = []
+        text: list[str] = []
         while not self._ended:
             events = await self._generation.read()
-            self._ended = not events
-            pieces += [event.text for event in events if isinstance(event, Delta)]
-            if "".join(pieces) and not self._whole:
-                return self._response("".join(pieces), final=False)
-            if self._ended:
-                return self._response("".join(pieces), final=True)
+            text += [event.text for event in events if isinstance(event, Delta) and event.text]
+            self._ended = not events or isinstance(events[-1], Usage)
+            if self._ended or (text and self._pieces):
+                return self._response("".join(text))
         return None
 
-    def _response(self, text: str, *, final: bool) -> InferResponse:
-        made = self._generation
-        outputs = {} if final and not self._whole else {"text_output": _tensor(text)}
-        return InferResponse(made.model, made.version, outputs, made.engine, routed=made.routed, final=final)
+    def _response(self, text: str) -> InferResponse:
+        made, array = self._generation, np.empty(1, BYTES.numpy)
+        array[0] = text.encode()
+        return InferResponse(
+            made.model, made.version, {_OUTPUT: array}, made.engine, routed=made.routed, final=self._ended
+        )
 
     def close(self) -> None:
         """See `Responses`."""
         self._generation.close()
-
-
-def _tensor(text: str) -> Array:
-    array = np.empty(1, BYTES.numpy)
-    array[0] = text.encode()
-    return array

@@ -21,7 +21,7 @@ def _laid_end_to_end(parts: Sequence[Outputs]) -> Outputs:
         return first
     try:
         return {name: np.concatenate([part[name] for part in parts]) for name in first}
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         raise InvalidRequestError(f"the answers make no one tensor, send each text alone: {error}") from None
 
 

@@ -9,7 +9,7 @@ from engines.errors import EngineError, EngineLostError, ExecutionError
 from service.batching.compose import Composition
 from service.batching.failures import failure_of
 from service.batching.losses import suspect
-from service.batching.open_calls import OpenCall, OpenCalls, lost_amid
+from service.batching.open_calls import BatchSize, OpenCall, OpenCalls, lost_amid
 from service.batching.outputs import OutputCheck
 from service.batching.ticket import Answer
 from service.batching.worker import Clock, Executed, Result, give_back
@@ -37,8 +37,9 @@ class CallWorker:
         executed = Executed(batch)
         start = self.clock()
         alone = len(batch.tickets) == 1 and not self.calls.of(self.number)
-        opened = [self.calls.begin(ticket, self.number, start) for ticket in batch.tickets]
-        calls = [self._call(call, batch) for call in opened]
+        size = BatchSize(len(batch.tickets), batch.tokens, batch.layout.slots)
+        opened = [self.calls.begin(ticket, self.number, start, size) for ticket in batch.tickets]
+        calls = [self._call(call) for call in opened]
         executed.input_seconds = self.clock() - start
         for opened_call in opened:
             opened_call.input = executed.input_seconds
@@ -51,10 +52,7 @@ class CallWorker:
             executed.failed = True
             executed.results += [(call.ticket, failure_of(error)) for call in opened if self.calls.end(call)]
         else:
-            computed = self.clock()
-            for call, response in zip(opened, returned, strict=True):
-                self._take(call, response, batch, executed)
-            executed.output_seconds = self.clock() - computed
+            self._take(opened, returned, executed)
         executed.seconds = self.clock() - start
         return executed
 
@@ -69,13 +67,13 @@ class CallWorker:
             raise ExecutionError(f"the engine returned {len(returned)} answers to {len(calls)} requests")
         return returned
 
-    def _call(self, opened: OpenCall, batch: Composition) -> Call:
+    def _call(self, opened: OpenCall) -> Call:
         ticket = opened.ticket
         request = ticket.waiting.request or _NO_REQUEST
         step = request.sequence
         return Call(
             ticket.tensors,
-            partial(self.respond, opened, batch),
+            partial(self.respond, opened),
             lambda: ticket.gone,
             request.outputs,
             request.id,
@@ -83,38 +81,43 @@ class CallWorker:
             step.id if step else 0,
             step.start if step else False,
             step.end if step else False,
-            request.priority,
             request.timeout,
         )
 
-    def respond(self, call: OpenCall, batch: Composition, response: Response) -> None:
+    def respond(self, call: OpenCall, response: Response) -> None:
         """Takes an answer that `execute` did not return."""
         if isinstance(response.error, EngineLostError):
             self.calls.lost(self.number, response.error)
             return
         several = call.several
-        result = self._result(call, response, batch)
+        result = self._result(call, response)
         if response.final and not several and not response.outputs and response.error is None:
             result = EngineFailedError("the model ended this request without an answer", retryable=False)
         final = response.final or not several or response.error is not None
         self.calls.answer(call, result, final=final)
 
-    def _take(self, call: OpenCall, response: Response | None, batch: Composition, executed: Executed) -> None:
-        if response is None:
-            self.calls.left(call)
-        elif self.calls.end(call):
-            executed.results.append((call.ticket, self._result(call, response, batch)))
+    def _take(self, opened: Sequence[OpenCall], returned: Sequence[Response | None], executed: Executed) -> None:
+        computed = self.clock()
+        for call, response in zip(opened, returned, strict=True):
+            if response is None:
+                self.calls.left(call)
+            elif self.calls.end(call):
+                executed.results.append((call.ticket, self._result(call, response)))
+        now = self.clock()
+        executed.output_seconds = now - computed
+        for _, result in executed.results:
+            if isinstance(result, Answer):
+                result.timing.compute, result.timing.output = now - opened[0].start, executed.output_seconds
 
-    def _result(self, call: OpenCall, response: Response, batch: Composition) -> Result:
+    def _result(self, call: OpenCall, response: Response) -> Result:
         if response.error is not None:
             return failure_of(response.error)
         try:
             self.check.call(response.outputs)
         except EngineError as error:
             return failure_of(error)
-        size, tokens, slots = len(batch.tickets), batch.tokens, batch.layout.slots
         seconds = self.clock() - call.start
-        timing = Timing(call.start - call.ticket.arrival, seconds, size, tokens, slots, input=call.input)
+        timing = Timing(call.start - call.ticket.arrival, seconds, *call.batch, input=call.input)
         return Answer(dict(response.outputs), timing, response.parameters, response.final or not call.several)
 
     def _lost(self, opened: Sequence[OpenCall], executed: Executed, error: EngineLostError, *, alone: bool) -> None:

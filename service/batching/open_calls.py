@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition
+from typing import NamedTuple
 
 from engines.errors import EngineLostError
 from service.batching.losses import guilt, is_guilty, suspect
@@ -14,17 +15,27 @@ _PAUSE = 0.1
 """Seconds between two looks whether anybody still waits for an open call: nothing tells when a caller leaves."""
 
 
+class BatchSize(NamedTuple):
+    """What a batch held, as in `Timing`."""
+
+    requests: int
+    tokens: int
+    slots: int
+
+
 @dataclass(slots=True, eq=False)
 class OpenCall:
     """One try to have a ticket answered, from `start` on the gateway's clock, by the engine of `instance`.
 
-    `input`: seconds that laying it out took. `running`: the engine's `execute` holds it. `answers`: what it was given
-    so far. `over`: no more is taken. `lost`: the engine's end, heard of while `execute` held it.
+    `batch`: the one it was in; `input`: seconds that laying it out took. `running`: the engine's `execute` holds it.
+    `answers`: what it was given so far. `over`: no more is taken. `lost`: the engine's end, heard of while `execute`
+    held it.
     """
 
     ticket: Ticket
     instance: int
     start: float
+    batch: BatchSize
     input: float = 0.0
     running: bool = True
     answers: int = 0
@@ -62,9 +73,9 @@ class OpenCalls:
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self, ticket: Ticket, instance: int, now: float) -> OpenCall:
+    def begin(self, ticket: Ticket, instance: int, now: float, batch: BatchSize) -> OpenCall:
         """An engine is about to look at a ticket."""
-        call = OpenCall(ticket, instance, now)
+        call = OpenCall(ticket, instance, now, batch)
         with self._changed:
             self._open.add(call)
         return call

@@ -10,8 +10,8 @@ from service.batching.worker import Executed
 class BatchRecord:
     """`requests`: parts in the batch; `rows`: their rows. `tokens`: their cost; `slots`: what the engine computed.
 
-    `compute_seconds`: of them `input_seconds` to lay the batch out, `output_seconds` to take it apart. `failed`: not
-    all went well at once; `answered`: rows that were answered all the same.
+    `compute_seconds`: of them `input_seconds` to lay the batch out, `output_seconds` to take it apart. `answered`:
+    rows that were answered, or will be.
     """
 
     model: str
@@ -21,7 +21,6 @@ class BatchRecord:
     tokens: int
     slots: int
     compute_seconds: float
-    failed: bool = False
     input_seconds: float = 0.0
     output_seconds: float = 0.0
     answered: int = 0
@@ -39,7 +38,6 @@ def record_of(model: str, version: str, executed: Executed) -> BatchRecord:
         tokens=batch.tokens,
         slots=batch.layout.slots,
         compute_seconds=executed.seconds,
-        failed=executed.failed,
         input_seconds=executed.input_seconds,
         output_seconds=executed.output_seconds,
         answered=_answered(executed, rows),

@@ -36,7 +36,7 @@ from service.errors import (
 )
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.owner import Owned
-from service.responses import OneResponse
+from service.responses import OneResponse, has_many_answers
 from service.types import InferResponse, Job, Prediction, Responses
 
 LOGGER = logging.getLogger("batchyard.batching")
@@ -133,7 +133,7 @@ class LocalReplica:
     async def infer(self, job: Job) -> InferResponse:
         """Answers a job; raises `BatchyardError`. Cancelling the awaiting task drops its tickets."""
         if self.identity.decoupled:
-            raise _has_many_answers(self.identity.model)
+            raise has_many_answers(self.identity.model)
         request = job.request
         now = self._clock()
         self._check(job, now)
@@ -201,9 +201,11 @@ class LocalReplica:
             executed = worker.execute(taken.batch)
             self._handover.finished(number, executed)
             self._tell(self._settling.finished, taken.number, executed)
-            if executed.lost:
-                LOGGER.error("model %s lost an engine: %s", self.name, executed.lost)
-                return executed.lost
+            lost = executed.lost
+            del taken, executed  # whose tensors would be held until there is another batch
+            if lost:
+                LOGGER.error("model %s lost an engine: %s", self.name, lost)
+                return lost
         return None
 
     def _worker(self, number: int, engine: AnyEngine) -> Worker | CallWorker:
@@ -230,10 +232,10 @@ class LocalReplica:
         self._check(job, now)
         responses = LocalResponses(self._stream_buffer, lambda answer: self._response([answer], waiting, job))
         waiting = Waiting(responses, [None], 1, now, request=job.request, each=responses.put, slot=job.slot)
-        self._submit(waiting, job, now)
-        waiting.outlook = None  # which is of the first answer at best
-        responses.expire_in(job.request.deadline - now)
         try:
+            self._submit(waiting, job, now)
+            waiting.outlook = None  # which is of the first answer at best
+            responses.expire_in(job.request.deadline - now)
             await responses.begin()
         except BaseException:
             responses.close()
@@ -273,8 +275,3 @@ class LocalReplica:
             waiting.fail(
                 DeadlineExceededError(f"the deadline of {1000 * seconds:.0f} ms passed before the answer was there")
             )
-
-
-def _has_many_answers(model: str) -> UnsupportedError:
-    text = f"model {model!r} gives any number of answers; ask it by ModelStreamInfer of gRPC, or by generate_stream"
-    return UnsupportedError(text).as_triton("ModelInfer RPC doesn't support models with decoupled transaction policy")

@@ -16,16 +16,16 @@ class LocalResponses:
     """Implements `service.types.Responses`, and the `Settleable` of its ticket: gathers answers until they are read.
 
     `buffer`: answers that may wait for a slow reader; beyond, the request ends. `told`: an answer as its reader gets
-    it. Only `done` may be asked by other threads than that of the event loop.
+    it, let go of at the end, since it holds the request, which holds these. Only `done` may be asked by other threads
+    than that of the event loop.
     """
 
     def __init__(self, buffer: int, told: Callable[[Answer], InferResponse]) -> None:
         self._buffer = buffer
-        self._told = told
+        self._told: Callable[[Answer], InferResponse] | None = told
         self._answers: deque[InferResponse] = deque()
         self._error: Exception | None = None
         self._count = 0
-        self._over = False
         self._reader: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -41,11 +41,19 @@ class LocalResponses:
     async def begin(self) -> None:
         """Waits for the first answer, or for the end without one; raises what ended it before."""
         while not self._answers:
-            if self._error is not None:
-                raise self._error
-            if self._over:
+            self._raise_error()
+            if self._told is None:
                 return
             await self._woken()
+
+    def _raise_error(self) -> None:
+        """Once, if there is one: what is raised holds whoever it went through, and so must not be held by these."""
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
 
     async def read(self) -> InferResponse | None:
         """See `Responses`."""
@@ -61,7 +69,7 @@ class LocalResponses:
 
     def put(self, answer: Answer) -> None:
         """The next answer; what comes after the final one, or after the end, is dropped."""
-        if self._over:
+        if self._told is None:
             return
         self._count += 1
         self._answers.append(self._told(answer))
@@ -78,7 +86,7 @@ class LocalResponses:
 
     def done(self) -> bool:
         """Does nobody wait for more?"""
-        return self._over
+        return self._told is None
 
     def set_result(self, result: Sequence[Answer], /) -> None:
         """The last answers."""
@@ -88,12 +96,12 @@ class LocalResponses:
 
     def set_exception(self, exception: Exception, /) -> None:
         """Nothing more comes but this error, behind what is there."""
-        if not self._over:
+        if self._told is not None:
             self._error = exception
             self._end()
 
     def _end(self) -> None:
-        self._over = True
+        self._told = None
         if self._timer is not None:
             self._timer.cancel()
         self._wake()

@@ -11,13 +11,10 @@ from service.ensembles.door import Door
 from service.ensembles.graph import Graph, graph_of, rebatched
 from service.ensembles.telling import in_turn, longest, routed_by, slowest
 from service.ensembles.work import Answered, Work, parameters_of
-from service.errors import BatchyardError, ModelUnavailableError, UnsupportedError
+from service.errors import BatchyardError, ModelUnavailableError
 from service.generating import GenerateRequest, Generation, cannot_generate
-from service.responses import OneResponse
+from service.responses import OneResponse, has_many_answers
 from service.types import InferResponse, Job, Offer, Prediction, Responses, Timing
-
-_DECOUPLED = "ModelInfer RPC doesn't support models with decoupled transaction policy"
-"""Triton's words."""
 
 
 class Ensemble:
@@ -79,8 +76,7 @@ class Ensemble:
         """Runs the steps that the wanted outputs need; each gets the request's deadline, priority and parameters."""
         graph = self._graph_now()
         if graph.depth:
-            text = f"model {self._config.name!r} is decoupled and may give any number of answers"
-            raise UnsupportedError(f"{text}; ask it by gRPC streaming or generate_stream").as_triton(_DECOUPLED)
+            raise has_many_answers(self._config.name)
         found: list[InferResponse] = []
 
         async def keep(response: InferResponse) -> None:

@@ -10,7 +10,6 @@ from engines.errors import (
     EngineTimeoutError,
     EngineUnreachableError,
     ExecutionError,
-    InvalidInputError,
 )
 from service.remote.endpoint import Endpoint
 from service.remote.pool import Pool
@@ -21,6 +20,7 @@ Work = Callable[[Endpoint, float], Coroutine[Any, Any, Answer]]
 
 _PATIENT = 1.0
 """Seconds that a request must have had for a missed deadline to speak against the server."""
+_CLOSED = "the connection was closed"
 
 
 class Asking:
@@ -33,36 +33,36 @@ class Asking:
     async def anywhere(self, work: Work[Answer], deadline: float) -> Answer:
         """Asks whoever would answer first. Who refuses is passed over; who is gone is made up for once."""
         asked: list[Endpoint] = []
-        refusals: list[EngineBusyError] = []
-        gone: EngineUnreachableError | None = None
+        refusals: list[tuple[float, str]] = []
+        gone = ""
         while True:
             endpoint = self._next(asked, refusals, gone)
             asked.append(endpoint)
             try:
                 return await self.at(endpoint, work, deadline)
             except EngineBusyError as error:
-                refusals.append(error)
+                refusals.append((error.retry_after, str(error)))
             except EngineUnreachableError as error:
-                if gone is not None:
+                if gone:
                     raise
-                gone = error
+                gone = str(error)
                 endpoint.retries += 1
 
-    def _next(
-        self, asked: list[Endpoint], refusals: list[EngineBusyError], gone: EngineUnreachableError | None
-    ) -> Endpoint:
-        """Where all were asked, raises what the best of them said."""
+    def _next(self, asked: list[Endpoint], refusals: list[tuple[float, str]], gone: str) -> Endpoint:
+        """Where all were asked, raises what the best of them said: anew, for an error that was kept would be part of a
+        reference cycle with the request."""
         try:
             return self._pool.choose(asked)
         except EngineError:
             if refusals:
-                raise min(refusals, key=lambda error: error.retry_after) from None
-            if gone is not None:
-                raise gone from None
+                seconds, text = min(refusals)
+                raise EngineBusyError(text, seconds) from None
+            if gone:
+                raise EngineUnreachableError(gone) from None
             raise
 
     async def at(self, endpoint: Endpoint, work: Work[Answer], deadline: float) -> Answer:
-        """Asks this one. An answer that comes after it was given up is dropped with its task."""
+        """Asks this one."""
         start = self._clock()
         if deadline <= start:
             raise EngineTimeoutError("the deadline passed before it was asked")
@@ -87,27 +87,32 @@ class Asking:
     async def of(self, endpoint: Endpoint, work: Coroutine[Any, Any, Answer]) -> Answer:
         """Awaits what this one is asked for, and notes whether it is there at all."""
         try:
-            answer = await _apart(endpoint, work)
+            answer = await _unless_cut(endpoint, work)
         except EngineUnreachableError as error:
             self._pool.eject(endpoint, str(error))
             raise
-        except (EngineBusyError, InvalidInputError):
+        except EngineTimeoutError:
+            raise
+        except EngineError:
             endpoint.heard = self._clock()
             raise
         endpoint.heard = self._clock()
         return answer
 
 
-async def _apart(endpoint: Endpoint, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Runs it as a task that `Pool.cut` can end, which is then an `EngineUnreachableError`."""
-    task = asyncio.create_task(work)
-    endpoint.running.add(task)
+async def _unless_cut(endpoint: Endpoint, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Awaits it; where `Endpoint.cut` ends it, or its connection is closed, that is an `EngineUnreachableError`."""
+    asked = asyncio.timeout(None)
+    endpoint.running.add(asked)
     try:
-        return await task
+        async with asked:
+            return await work
+    except TimeoutError:
+        raise EngineUnreachableError(endpoint.fault or _CLOSED) from None
     except asyncio.CancelledError:
         waiting = asyncio.current_task()
         if waiting is not None and waiting.cancelling():
             raise
-        raise EngineUnreachableError(endpoint.fault or "the connection was closed") from None
+        raise EngineUnreachableError(endpoint.fault or _CLOSED) from None
     finally:
-        endpoint.running.discard(task)
+        endpoint.running.discard(asked)

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
 
 from engines.remote_model import RemoteModel
 from service.remote.latency import Latency
@@ -13,8 +12,8 @@ NOT_PROBED = "it was not reached yet"
 @dataclass(slots=True, eq=False)
 class Endpoint:
     """`fault`: why it is given no requests, "" while it is. `until`: on the gateway's clock, before which a good probe
-    does not bring it back. `in_flight`: requests it has now, of which `running` are the tasks. `leaving`: its name no
-    longer has its address. `heard`: when it last gave a sign of life.
+    does not bring it back. `in_flight`: requests it has now; `running`: what is awaited of it. `leaving`: its name no
+    longer has its address. `heard`: when it last gave a sign of life; `learned`: an answer.
 
     `lost_probes`, `failures`: in a row. `pause`: seconds that it stays away after the next row of failures.
     `ejections`, `retries`: how often it was taken out, and how often another was to be asked in its stead.
@@ -25,9 +24,10 @@ class Endpoint:
     fault: str = NOT_PROBED
     until: float = 0.0
     in_flight: int = 0
-    running: set["asyncio.Task[Any]"] = field(default_factory=set)
+    running: set[asyncio.Timeout] = field(default_factory=set)
     leaving: bool = False
     heard: float = 0.0
+    learned: float = 0.0
     lost_probes: int = 0
     failures: int = 0
     failing_since: float = 0.0
@@ -55,6 +55,12 @@ class Endpoint:
         self.in_flight -= 1
         if not self.in_flight:
             self.idle.set()
+
+    def cut(self) -> None:
+        """Gives up what is awaited of it. Those who wait are told that it is gone."""
+        for asked in self.running:
+            if not asked.expired():
+                asked.reschedule(0.0)
 
     @property
     def up(self) -> bool:

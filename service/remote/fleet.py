@@ -123,6 +123,7 @@ class Fleet:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE):
                 await endpoint.idle.wait()
+        endpoint.cut()
         await endpoint.remote.close()
         self._leaving.discard(endpoint)
         self._tasks.pop(endpoint, None)
@@ -135,19 +136,20 @@ class Fleet:
     @property
     def held(self) -> int:
         """Requests that its servers have."""
-        return sum(endpoint.in_flight for endpoint in (*self._pool.endpoints.values(), *self._leaving))
+        return sum(endpoint.in_flight for endpoint in self._all())
 
     async def close(self, grace: float) -> None:
         """Waits at most `grace` seconds for what the servers have, then ends the rest and closes all connections."""
-        endpoints = [*self._pool.endpoints.values(), *self._leaving]
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await asyncio.gather(*(endpoint.idle.wait() for endpoint in endpoints))
+                await asyncio.gather(*(endpoint.idle.wait() for endpoint in self._all()))
         tasks = list(self._tasks.values())
         for key in list(self._tasks):
             self._stop(key)
         await asyncio.gather(*tasks, return_exceptions=True)
-        for endpoint in endpoints:
-            for task in endpoint.running:
-                task.cancel()
+        for endpoint in self._all():  # meanwhile its name may have brought others
+            endpoint.cut()
             await endpoint.remote.close()
+
+    def _all(self) -> list[Endpoint]:
+        return [*self._pool.endpoints.values(), *self._leaving]

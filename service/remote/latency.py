@@ -25,19 +25,23 @@ class Latency:
         self._load = self._seconds = 0.0
         self._variance = self._covariance = 0.0
         self._deviation = 0.0
-        self._seen = 0
+        self._seen = 0.0
 
     def learn(self, load: int, seconds: float) -> None:
         """An answer came after so many seconds, to a request that made the load so high."""
+        error = abs(seconds - self.predict(load)) if self._seen else seconds / 2
         self._seen += 1
         weight = max(_WEIGHT, 1 / self._seen)
-        error = abs(seconds - self.predict(load)) if self._seen > 1 else seconds / 2
         more_load, more_seconds = load - self._load, seconds - self._seconds
         self._load += weight * more_load
         self._seconds += weight * more_seconds
         self._variance = (1 - weight) * (self._variance + weight * more_load * more_load)
         self._covariance = (1 - weight) * (self._covariance + weight * more_load * more_seconds)
         self._deviation += weight * (error - self._deviation)
+
+    def forget(self, share: float) -> None:
+        """Only this share of what was learned still counts against new answers."""
+        self._seen = min(self._seen, 1 / _WEIGHT) * share
 
     def predict(self, load: int) -> float:
         """Seconds until an answer to a request that makes the load so high, on average."""

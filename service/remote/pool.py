@@ -13,6 +13,8 @@ FAILURES = 5
 """Failures in a row after which a server that answers its probes is left alone for a while, where there are others."""
 FAILING_FOR = 1.0
 """Seconds that such a row must last at least: a burst of bad requests makes no server ill."""
+HALF_LIFE = 20.0
+"""Seconds without an answer in which what was learned of a server loses half its worth."""
 LONGEST_PAUSE = 30.0
 FIRST_PAUSE = 1.0
 
@@ -44,21 +46,23 @@ class Pool:
         if not free:
             text = f"each of its {len(left)} servers has {self._most} requests already; come back later"
             raise EngineBusyError(text, min(one.latency.predict(one.in_flight) / one.in_flight for one in left))
-        return min(free, key=_finish)
+        return min(free, key=self._finish)
 
     def predict(self) -> Prediction:
         """When the server that would be chosen is thought to answer. What waits, waits there: it is no queue here."""
         up = [endpoint for endpoint in self.endpoints.values() if endpoint.up]
         if not up:
             return NO_PREDICTION
-        best = min(up, key=_finish)
+        best = min(up, key=lambda one: one.latency.predict(one.in_flight + 1))
         load = best.in_flight + 1
         return Prediction(0.0, best.latency.predict(load), best.latency.p95(load))
 
     def answered(self, endpoint: Endpoint, load: int, seconds: float) -> None:
         """It answered a request that made its load so high, after so many seconds."""
-        endpoint.latency.learn(load, seconds)
         endpoint.heard = self._clock()
+        endpoint.latency.forget(self._doubt(endpoint))
+        endpoint.latency.learn(load, seconds)
+        endpoint.learned = endpoint.heard
         endpoint.failures = endpoint.lost_probes = 0
         endpoint.pause = FIRST_PAUSE
 
@@ -86,8 +90,7 @@ class Pool:
     def cut(self, endpoint: Endpoint) -> None:
         """Gives up what it was asked, to be asked elsewhere; where there is nobody else, it may yet answer."""
         if any(other.up for other in self.endpoints.values() if other is not endpoint):
-            for task in endpoint.running:
-                task.cancel()
+            endpoint.cut()
 
     def readmit(self, endpoint: Endpoint) -> None:
         """A probe found it well: gives it requests again, unless it is to be left alone for longer."""
@@ -97,7 +100,12 @@ class Pool:
             LOGGER.info("model %s asks %s", self._name, endpoint.url)
             endpoint.fault = ""
 
+    def _finish(self, endpoint: Endpoint) -> tuple[float, int]:
+        """By when it would answer one more request; between equals, whoever was asked less. An idle server is thought
+        to be ever quicker: so each is tried now and then, and a slow answer is not held against it for good."""
+        seconds = endpoint.latency.predict(endpoint.in_flight + 1)
+        return seconds if endpoint.in_flight else seconds * self._doubt(endpoint), endpoint.asked
 
-def _finish(endpoint: Endpoint) -> tuple[float, int]:
-    """By when it would answer one more request; between equals, whoever was asked less."""
-    return endpoint.latency.predict(endpoint.in_flight + 1), endpoint.asked
+    def _doubt(self, endpoint: Endpoint) -> float:
+        """What is left of the worth of its last answer: 1 at once, a half after `HALF_LIFE`."""
+        return float(0.5 ** ((self._clock() - endpoint.learned) / HALF_LIFE))

@@ -1,12 +1,15 @@
 """Watches the servers of one model: asks each again and again whether it is ready."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from engines.errors import EngineError, EngineTimeoutError, ModelLoadError
 from service.remote.endpoint import Endpoint
 from service.remote.pool import Pool
+
+LOGGER = logging.getLogger("batchyard.remote")
 
 EVERY = 1.0
 """Seconds between two probes."""
@@ -69,6 +72,9 @@ class Prober:
         except (EngineError, ModelLoadError) as error:
             endpoint.lost_probes = 0
             self._pool.eject(endpoint, str(error))
+        except Exception as error:
+            LOGGER.exception("probing %s failed", endpoint.url)
+            self._pool.eject(endpoint, f"probing it failed: {type(error).__name__}: {error}")
         else:
             self._pool.readmit(endpoint)
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import TypeVar
 
 from engines.calls import Question, Response
-from engines.errors import EngineError, EngineUnreachableError, InvalidOutputError
+from engines.errors import EngineError, InvalidOutputError
 from engines.model_config import ModelConfig
 from engines.tensor import TensorSpec
-from service.errors import DeadlineExceededError, InvalidRequestError, ModelUnavailableError
+from service.errors import DeadlineExceededError, ModelUnavailableError
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.remote.asking import Asking, Work
 from service.remote.endpoint import Endpoint
@@ -19,7 +19,7 @@ from service.remote.pool import Pool
 from service.remote.sequences import Sequences
 from service.remote.streams import Answers, RemoteResponses, anext_of
 from service.remote.words import COMES_BACK, in_our_words
-from service.responses import OneResponse
+from service.responses import OneResponse, has_many_answers
 from service.types import InferRequest, InferResponse, Job, Prediction, Responses, Timing
 
 Answer = TypeVar("Answer")
@@ -78,9 +78,7 @@ class PoolReplica:
     async def infer(self, job: Job) -> InferResponse:
         """See `Replica`."""
         if self._config.decoupled:
-            raise InvalidRequestError(
-                f"model {self._model!r} gives any number of answers; ask it over a gRPC stream or /generate_stream"
-            ).as_triton("ModelInfer RPC doesn't support models with decoupled transaction policy")
+            raise has_many_answers(self._model)
         return await self._infer(job)
 
     async def _infer(self, job: Job) -> InferResponse:
@@ -104,18 +102,14 @@ class PoolReplica:
         self._check(request.deadline)
         if self._sequences is None or step is None:
             return await self._asking.anywhere(work, request.deadline)
-        pinned = self._sequences.find(step, self._pool.choose)
         try:
-            async with asyncio.timeout(_bounded(request.deadline - self._clock())), pinned.turn:
-                answer = await self._asking.at(pinned.endpoint, work, request.deadline)
-        except EngineUnreachableError as error:
-            self._sequences.forget(step.id)
-            raise self._sequences.lost(step.id, pinned.endpoint) from error
+            async with (
+                asyncio.timeout(_bounded(request.deadline - self._clock())),
+                self._sequences.turn(step, self._pool.choose) as endpoint,
+            ):
+                return await self._asking.at(endpoint, work, request.deadline)
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed before the answer was there") from None
-        if step.end:
-            self._sequences.forget(step.id)
-        return answer
 
     def _check(self, deadline: float) -> None:
         if self._closed:

@@ -35,6 +35,7 @@ class RemoteResponses:
         self._fetch = fetch
         self._make = make
         self._tell_ended = ended
+        self._reading = False
         self._ended = False
         self._over = False
         self._error: BatchyardError | None = None
@@ -48,12 +49,15 @@ class RemoteResponses:
         try:
             response = self._make(await self._next())
         except EngineError as error:
-            self._error = self._lost(error)
+            self._error = self._error or self._lost(error)
             self._end()
             raise self._error from error
         except BaseException:
             self.close()
             raise
+        if self._error is not None:
+            self._end()
+            raise self._error
         if response.final:
             self._over = True
             self._end()
@@ -63,7 +67,11 @@ class RemoteResponses:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        return await self._fetch(self._endpoint, anext_of(self._answers))
+        self._reading = True
+        try:
+            return await self._fetch(self._endpoint, anext_of(self._answers))
+        finally:
+            self._reading = False
 
     def _lost(self, error: EngineError) -> BatchyardError:
         """Once a stream has begun nobody else is asked: the caller would get its beginning twice."""
@@ -74,18 +82,17 @@ class RemoteResponses:
 
     def close(self) -> None:
         """See `Responses`."""
-        if not self._ended:
-            self._error = self._error or CallerGoneError("the caller closed its answers")
-            self._end()
+        self.cut(self._error or CallerGoneError("the caller closed its answers"))
 
     def cut(self, error: BatchyardError) -> None:
-        """Ends it with an error for whoever reads next."""
+        """Ends it with an error for whoever reads next, or reads now and is given what it waits for."""
         if not self._ended:
             self._error = error
             self._end()
 
     def _end(self) -> None:
-        if not self._ended:
+        """Answers that are being fetched cannot be ended under the reader's hands: that is left to the reader."""
+        if not self._ended and not self._reading:
             self._ended = True
             self._first = None
             self._tell_ended(self, self._answers)

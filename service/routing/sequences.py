@@ -28,7 +28,8 @@ class Held:
         if step is None or step.start or step.id not in self._held or request.hints.variant:
             return request.hints
         model, served = self._held[step.id]
-        if newest(model) is not served():
+        now = newest(model)
+        if now is None or now is not served():
             del self._held[step.id]
             text = f"sequence {step.id!r} of route {request.model!r} is lost: {model!r}, which had it, was unloaded or "
             raise SequenceLostError(f"{text}loaded anew; start it again", "sequence_start")

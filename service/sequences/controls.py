@@ -10,8 +10,6 @@ from engines.tensor import BYTES, Array
 from service.errors import InvalidRequestError
 from service.types import InferRequest, SequenceStep
 
-LONGEST_ID = 128
-"""Characters of a correlation id that is a string, as in Triton."""
 _READY, _START, _END, _ID = (f"CONTROL_SEQUENCE_{kind}" for kind in ("READY", "START", "END", "CORRID"))
 
 
@@ -52,10 +50,6 @@ class Controls:
                 'not 0 or ""',
                 "sequence_id",
             ).as_triton(f"inference request to model '{model}' must specify a non-zero or non-empty correlation ID")
-        if isinstance(step.id, str) and len(step.id) > LONGEST_ID:
-            text = f"sequence_id has {len(step.id)} characters; use at most {LONGEST_ID}"
-            triton = f"string correlation ID cannot be longer than {LONGEST_ID} characters"
-            raise InvalidRequestError(text, "sequence_id").as_triton(triton)
         if self._id is not None:
             _check_type(step, self._id, model)
         return step
@@ -71,6 +65,8 @@ def _check_type(step: SequenceStep, control: Control, model: str) -> None:
             f"sequence batching control '{control.name}' data-type is '{'BYTES' if is_text else 'UINT64'}', but model "
             f"'{model}' expects '{control.datatype}'"
         )
-    if not isinstance(step.id, str) and step.id > np.iinfo(control.datatype.numpy).max:
-        most = np.iinfo(control.datatype.numpy).max
-        raise InvalidRequestError(f"sequence_id {step.id} is above {most}, the most of model {model!r}", "sequence_id")
+    if not isinstance(step.id, str):
+        sizes = np.iinfo(control.datatype.numpy)
+        if not sizes.min <= step.id <= sizes.max:
+            text = f"sequence_id {step.id} is not from {sizes.min} to {sizes.max}, as model {model!r} takes it"
+            raise InvalidRequestError(text, "sequence_id")

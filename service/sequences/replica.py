@@ -59,6 +59,11 @@ class SequenceReplica:
         return self._scheduler.waiting + sum(instance.pending for instance in self.instances)
 
     @property
+    def sequences(self) -> tuple[int, int]:
+        """Those that have a slot, and those that wait for one."""
+        return self._scheduler.sequences
+
+    @property
     def fault(self) -> str:
         """Why no instance can answer; "" if one can."""
         if self._closing:
@@ -93,6 +98,8 @@ class SequenceReplica:
         except asyncio.CancelledError:
             task.add_done_callback(_drop)
             raise
+        finally:
+            del task  # an error that it holds leads back to here
 
     async def _its_turn(self, job: Job) -> Step:
         if self._closing:
@@ -108,6 +115,7 @@ class SequenceReplica:
         except BaseException:
             self._scheduler.lost(sequence, turn, self._clock())
             self._look()
+            del turn, future  # an error that they hold leads back to here
             raise
         finally:
             timer.cancel()

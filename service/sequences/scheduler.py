@@ -1,8 +1,10 @@
 """Which request of which sequence runs where, and when. No clock and no tasks of its own: the time is an argument."""
 
 from collections.abc import Callable
+from copy import copy
 from heapq import heappop, heappush
 
+from service import triton_words
 from service.errors import BatchyardError, InvalidRequestError, QueueFullError, SequenceLostError
 from service.sequences.turns import Place, Sequence, Turn
 
@@ -41,6 +43,11 @@ class Scheduler:
         return self._turns - self._running
 
     @property
+    def sequences(self) -> tuple[int, int]:
+        """Those that have a slot, and those that wait for one."""
+        return len(self._known) - len(self._backlog), len(self._backlog)
+
+    @property
     def quiet(self) -> bool:
         """Does nothing wait or run?"""
         return not self._turns
@@ -57,7 +64,7 @@ class Scheduler:
         sequence = self._known.get(step.id)
         if not step.start and (sequence is None or sequence.ended):
             raise self._unknown(step.id)
-        if self.waiting >= self._max_waiting:
+        if self.waiting >= self._max_waiting and not self._runs_at_once(sequence):
             text = f"the queue is full: {self.waiting} requests of sequences wait, {self._max_waiting} may"
             raise QueueFullError(text, RETRY_AFTER)
         if sequence is None:
@@ -71,6 +78,11 @@ class Scheduler:
         self._go_on(sequence)
         return sequence
 
+    def _runs_at_once(self, sequence: Sequence | None) -> bool:
+        """Needs the next request of this sequence (None: a new one) not wait? Were it refused while others wait for
+        slots, those that hold them could not end."""
+        return any(self._free) if sequence is None else sequence.place is not None and not sequence.turns
+
     def done(self, sequence: Sequence, turn: Turn, now: float) -> None:
         """The model has seen the request, and answered it or failed on it: the sequence goes on."""
         self._cut(sequence, turn)
@@ -82,7 +94,7 @@ class Scheduler:
     def refused(self, sequence: Sequence, turn: Turn, error: BatchyardError, now: float) -> None:
         """The model never saw the request, and it may be sent again: those behind it are refused likewise."""
         for other in self._cut_all(sequence, turn, ended=turn.step.start):
-            other.fail(error)
+            other.fail(copy(error))
         self._settle(sequence, now)
 
     def lost(self, sequence: Sequence, turn: Turn, now: float) -> None:
@@ -184,10 +196,7 @@ class Scheduler:
             f"sequence {name!r} of model {self._model!r} is unknown: its first request says sequence_start, and it is "
             f"forgotten after its last one, or {self._max_idle:g} s without any; start it again",
             "sequence_start",
-        ).as_triton(
-            f"inference request for sequence {name} to model '{self._model}' must specify the START flag on the first "
-            "request of the sequence"
-        )
+        ).as_triton(triton_words.without_start(self._model, name))
 
 
 def broken(name: int | str) -> SequenceLostError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from engines.model_config import ModelConfig
 from engines.sequence_batching import SequenceBatching
 from service.errors import (
+    BatchyardError,
     EngineFailedError,
     InvalidRequestError,
     ModelUnavailableError,
@@ -86,10 +87,16 @@ class Steps:
         that no engine could take, may be sent again: where an engine was lost with what it remembered, the next one is
         told. After anything else nobody knows where the sequence stands.
         """
-        seen = error is None or isinstance(error, EngineFailedError | InvalidRequestError)
-        if isinstance(error, RetryLaterError | ModelUnavailableError):
-            scheduler.refused(step.sequence, step.turn, error, now)
-        elif seen and not isinstance(error, SequenceLostError):
+        if error is None or _goes_on(error):
             scheduler.done(step.sequence, step.turn, now)
+        elif isinstance(error, RetryLaterError | ModelUnavailableError):
+            scheduler.refused(step.sequence, step.turn, error, now)
         else:
             scheduler.lost(step.sequence, step.turn, now)
+
+
+def _goes_on(error: BaseException) -> bool:
+    """Has the model seen the request, and still knows of its sequence?"""
+    if isinstance(error, EngineFailedError | InvalidRequestError):
+        return not isinstance(error, SequenceLostError)
+    return isinstance(error, BatchyardError) and error.executed

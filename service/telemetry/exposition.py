@@ -24,23 +24,25 @@ _HISTOGRAMS: Mapping[str, tuple[str, Callable[[Series], Histogram]]] = {
     "batchyard_batch_tokens": ("Cost of a batch: tokens for text, rows otherwise", lambda s: s.tokens),
     "batchyard_padding_ratio": ("Share of a batch that was padding", lambda s: s.padding),
 }
+FAILURES = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
+"""Triton's reasons for the failure of a request, each with a line whether it happened or not."""
 _TRITON: Mapping[str, tuple[str, Callable[[Series], float]]] = {
     "nv_inference_request_success": ("Number of answered requests", lambda s: s.answered),
-    "nv_inference_count": ("Number of inferences performed, one a text", lambda s: s.executed),
-    "nv_inference_exec_count": ("Number of batches run", lambda s: s.executions),
+    "nv_inference_count": ("Number of inferences performed, one a text", lambda s: s.tally.rows),
+    "nv_inference_exec_count": ("Number of batches run", lambda s: s.tally.executions),
     "nv_inference_request_duration_us": ("Cumulative time of requests, microseconds", lambda s: s.request.total * 1e6),
     "nv_inference_queue_duration_us": ("Cumulative time of waiting, microseconds", lambda s: s.queue.total * 1e6),
     "nv_inference_compute_input_duration_us": (
         "Cumulative time of laying out batches, microseconds",
-        lambda s: s.input_seconds * 1e6,
+        lambda s: s.tally.input * 1e6,
     ),
     "nv_inference_compute_infer_duration_us": (
         "Cumulative time of computing, microseconds",
-        lambda s: s.compute_seconds * 1e6,
+        lambda s: s.tally.infer * 1e6,
     ),
     "nv_inference_compute_output_duration_us": (
         "Cumulative time of taking batches apart, microseconds",
-        lambda s: s.output_seconds * 1e6,
+        lambda s: s.tally.output * 1e6,
     ),
 }
 
@@ -67,13 +69,18 @@ class SeriesCollector(Collector):
         yield padding
         pending = GaugeMetricFamily("nv_inference_pending_request_count", "Parts of requests waiting", labels=LABELS)
         running = GaugeMetricFamily("batchyard_running_answers", "Answers being generated", labels=LABELS)
+        active = GaugeMetricFamily("batchyard_active_sequences", "Sequences that have a slot", labels=LABELS)
+        backlog = GaugeMetricFamily("batchyard_backlog_sequences", "Sequences that wait for a slot", labels=LABELS)
         for key, series in self._series.items():
             if series.pending is not None:
                 pending.add_metric(key, series.pending())
             if series.running is not None:
                 running.add_metric(key, series.running())
-        yield pending
-        yield running
+            if series.sequences is not None:
+                counts = series.sequences()
+                active.add_metric(key, counts[0])
+                backlog.add_metric(key, counts[1])
+        yield from (pending, running, active, backlog)
 
 
 def exposition(registry: CollectorRegistry, series: Mapping[Key, Series], own: Iterable[str] = ()) -> bytes:
@@ -88,9 +95,9 @@ def exposition(registry: CollectorRegistry, series: Mapping[Key, Series], own: I
     name = "nv_inference_request_failure"
     lines += [f"# HELP {name} Number of failed requests by reason", f"# TYPE {name} counter"]
     for (model, version), one in series.items():
-        for reason, count in one.failures.items():
+        for reason in FAILURES:
             labels = (("model", model), ("version", version), ("reason", reason))
-            lines.append(sample(name, labels, count))
+            lines.append(sample(name, labels, one.failures.get(reason, 0)))
     return generate_latest(registry) + "\n".join([*lines, *own, ""]).encode()
 
 

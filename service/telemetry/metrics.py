@@ -97,28 +97,18 @@ class Metrics:
             series = self._of(record.model, record.version)
             timing = Timing(compute=record.compute_seconds, input=record.input_seconds, output=record.output_seconds)
             series.tally.executed(record.rows, record.answered, timing, round(self._now() * 1000))
-            series.executions += 1
             series.engine.observe(record.compute_seconds)
             series.size.observe(record.requests)
             series.tokens.observe(record.tokens)
             padding = record.slots - record.tokens
             series.padding.observe(padding / record.slots if record.slots else 0.0)
             series.padding_tokens += padding
-            if not record.failed:
-                series.executed += record.rows
-                around = record.input_seconds + record.output_seconds
-                series.compute_seconds += (record.compute_seconds - around) * record.requests
-                series.input_seconds += record.input_seconds * record.requests
-                series.output_seconds += record.output_seconds * record.requests
 
     def step_done(self, model: str, version: str, answers: int, seconds: float) -> None:
         """One step of a generator: a batch of as many tokens as answers ran in it."""
         with self._lock:
             series = self._of(model, version)
-            series.executions += 1
-            series.executed += answers
             series.engine.observe(seconds)
-            series.compute_seconds += seconds * answers
             series.size.observe(answers)
             series.tally.executed(answers, answers, Timing(compute=seconds), round(self._now() * 1000))
 
@@ -160,6 +150,21 @@ class Metrics:
         """Asks `count` for the answers that this model generates, at every scrape; the last call counts."""
         with self._lock:
             self._of(model, version).running = count
+
+    def watch_sequences(self, model: str, version: str, counts: Callable[[], tuple[int, int]]) -> None:
+        """Asks `counts` for the sequences of this model that have a slot, and that wait for one, at every scrape."""
+        with self._lock:
+            self._of(model, version).sequences = counts
+
+    def unwatch(self, model: str, version: str) -> None:
+        """Lets go of what was asked at every scrape: nothing waits or runs any more."""
+        with self._lock:
+            series = self._of(model, version)
+            series.pending = series.pending and (lambda: 0)
+            series.running = series.running and (lambda: 0)
+            series.sequences = series.sequences and (lambda: (0, 0))
+            for asked in (self._calibrations, self._faults, self._engines):
+                asked.pop((model, version), None)
 
     def exposition(self) -> tuple[bytes, str]:
         """All metrics in Prometheus' text format, and its content type."""

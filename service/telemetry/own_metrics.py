@@ -34,7 +34,7 @@ def _samples(family: MetricFamily, metric: Metric) -> Iterator[str]:
         yield sample(family.name, labels, metric.value)
         return
     below = 0
-    for bound, count in zip((*family.buckets, float("inf")), metric.counts, strict=True):
+    for bound, count in zip((*metric.buckets, float("inf")), metric.counts, strict=True):
         below += count
         said = "+Inf" if bound == float("inf") else str(bound)
         yield sample(f"{family.name}_bucket", [*labels, ("le", said)], below)

@@ -16,19 +16,15 @@ class Series:
     """Counters and histograms of one model version. Times in seconds."""
 
     __slots__ = (
-        "compute_seconds",
         "engine",
-        "executed",
-        "executions",
         "failures",
-        "input_seconds",
-        "output_seconds",
         "padding",
         "padding_tokens",
         "pending",
         "queue",
         "request",
         "running",
+        "sequences",
         "size",
         "tally",
         "tokens",
@@ -43,17 +39,12 @@ class Series:
         self.tokens = Histogram(TOKENS)
         self.padding = Histogram(RATIOS)
         self.failures: dict[str, int] = {}
-        self.executions = 0
-        self.executed = 0
-        self.compute_seconds = 0.0
-        """Of every part, so that its mean over parts is the compute time a caller saw, as in Triton; likewise those of
-        laying batches out and taking them apart."""
-        self.input_seconds = 0.0
-        self.output_seconds = 0.0
         self.padding_tokens = 0
         self.tally = Tally()
         self.pending: Callable[[], int] | None = None
         self.running: Callable[[], int] | None = None
+        self.sequences: Callable[[], tuple[int, int]] | None = None
+        """Those that have a slot, and those that wait for one."""
 
     @property
     def answered(self) -> int:

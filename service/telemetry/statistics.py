@@ -10,11 +10,6 @@ class Duration:
     count: int = 0
     ns: int = 0
 
-    def add(self, seconds: float, count: int = 1) -> None:
-        """It happened `count` times more, which took `seconds` in all."""
-        self.count += count
-        self.ns += round(seconds * 1e9)
-
 
 @dataclass(slots=True)
 class BatchStatistics:

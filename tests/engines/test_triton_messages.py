@@ -196,3 +196,46 @@ def test_a_busy_server_says_when(said: str, seconds: float) -> None:
     for error in (of_status(429, "full", said), of_code("RESOURCE_EXHAUSTED", "full", said)):
         assert isinstance(error, EngineBusyError)
         assert error.retry_after == seconds
+
+
+DEEP = b"[" * 3000 + b"]" * 3000
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b'"FP32","shape":[-1],"data":[1,2]',
+        b'"FP32","shape":[18446744073709551616,0],"data":[]',
+        b'"FP32","shape":[9223372036854775808,0],"parameters":{"binary_data_size":0}',
+        b'"BYTES","shape":[9223372036854775808,0],"parameters":{"binary_data_size":0}',
+        b'"FP32","shape":[1],"data":' + DEEP,
+    ],
+    ids=range(5),
+)
+def test_json_that_no_tensor_can_be_made_of_is_an_error(output: bytes) -> None:
+    with pytest.raises(InvalidOutputError):
+        over_http.read(b'{"outputs":[{"name":"o","datatype":' + output + b"}]}", None)
+
+
+def test_json_that_is_nested_too_deep_is_an_error() -> None:
+    with pytest.raises(InvalidOutputError):
+        over_http.config_of(b'{"name":' + DEEP + b"}")
+    assert over_http.error_of(b'{"error":"x","y":' + DEEP + b"}").startswith('{"error":"x"')
+
+
+def test_elements_may_be_nested_as_they_like() -> None:
+    body = b'{"outputs":[{"name":"o","datatype":"INT8","shape":[3],"data":[1,[2,[3]]]}]}'
+    assert over_http.read(body, None).outputs["o"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+def test_a_parameter_that_grpc_has_no_word_for_is_refused(value: int) -> None:
+    with pytest.raises(InvalidInputError, match="parameter 'p' cannot be sent"):
+        over_grpc.write(Question("m", {}, parameters={"p": value}), "m", "", 1.0)
+
+
+@pytest.mark.parametrize("said", ["nan", "-inf", "-1"])
+def test_a_time_to_come_back_is_a_number(said: str) -> None:
+    error = of_status(429, "", said)
+    assert isinstance(error, EngineBusyError)
+    assert error.retry_after == 0

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import certifi
 import pytest
 
 from engines import open_servers
@@ -72,9 +73,35 @@ def test_a_name(tmp_path: Path) -> None:
 
 
 def test_whom_to_trust_is_a_file_of_the_model(tmp_path: Path) -> None:
-    (model_folder(tmp_path) / "ca.pem").write_bytes(b"PEM")
+    file = model_folder(tmp_path) / "ca.pem"
     found = read(text({"urls": "grpcs://a:1", "ca_file": "ca.pem"}), tmp_path / "m")
-    assert read_settings(found, tmp_path / "m").certificates == b"PEM"
+    pem = Path(certifi.where()).read_bytes()
+    file.write_bytes(pem)
+    assert read_settings(found, tmp_path / "m").certificates == pem
+    for wrong in (b"", b"PEM", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        file.write_bytes(wrong)
+        with pytest.raises(ModelLoadError, match=r"ca_file.*give a PEM file with certificates"):
+            read_settings(found, tmp_path / "m")
+
+
+def test_headers_are_read_of_the_environment_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = config(tmp_path, text({"urls": "grpc://a:1", "headers_env": "TRITON_HEADERS"}))
+    monkeypatch.setenv("TRITON_HEADERS", "Authorization: Bearer s3cret\n\nx-tenant:a:b \n")
+    settings = read_settings(found, tmp_path)
+    assert settings.headers == (("Authorization", "Bearer s3cret"), ("x-tenant", "a:b"))
+    assert "s3cret" not in repr(settings)
+    for wrong in ("", "s3cret", "a: b\ns3cret", "name:", "näme: s3cret", "a: s3cret\x01", "key-bin: s3cret"):
+        monkeypatch.setenv("TRITON_HEADERS", wrong)
+        with pytest.raises(ModelLoadError, match="TRITON_HEADERS holds no lines") as raised:
+            read_settings(found, tmp_path)
+        assert "s3cret" not in str(raised.value)
+
+
+def test_a_secret_given_for_the_name_of_its_variable_is_not_shown(tmp_path: Path) -> None:
+    found = config(tmp_path, text({"urls": "grpc://a:1", "headers_env": "x-key: s3cret"}))
+    with pytest.raises(ModelLoadError, match="it is no such name") as raised:
+        read_settings(found, tmp_path)
+    assert "s3cret" not in str(raised.value)
 
 
 def test_servers_are_opened_by_the_backends_name(tmp_path: Path) -> None:

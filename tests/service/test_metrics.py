@@ -1,6 +1,8 @@
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
+from weakref import ref
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,7 +13,7 @@ from service.batching.record import BatchRecord
 from service.batching.ticket import Outlook, Waiting
 from service.telemetry.histogram import Histogram
 from service.telemetry.metrics import Metrics
-from service.types import Prediction
+from service.types import InferResponse, Prediction, Timing
 
 
 def _samples(metrics: Metrics) -> Mapping[tuple[str, str, str], float]:
@@ -45,9 +47,11 @@ def test_requests_are_counted_by_outcome() -> None:
 
 def test_batches_are_counted_in_triton_and_own_names() -> None:
     metrics = Metrics()
-    metrics.batch_done(BatchRecord("minilm", "1", requests=3, rows=3, tokens=60, slots=64, compute_seconds=0.01))
-    failed = BatchRecord("minilm", "1", requests=1, rows=1, tokens=16, slots=16, compute_seconds=0.002, failed=True)
-    metrics.batch_done(failed)
+    whole = BatchRecord("minilm", "1", requests=3, rows=3, tokens=60, slots=64, compute_seconds=0.01, answered=3)
+    metrics.batch_done(whole)
+    metrics.batch_done(BatchRecord("minilm", "1", requests=1, rows=1, tokens=16, slots=16, compute_seconds=0.002))
+    for _ in range(3):
+        metrics.answered(InferResponse("minilm", "1", {}, timing=Timing(compute=0.01)), {}, 0.02)
     metrics.queue_wait("minilm", "1", 0.25)
     samples = _samples(metrics)
     assert samples["nv_inference_count", "minilm", ""] == 3
@@ -71,6 +75,29 @@ def test_pending_is_asked_at_each_scrape() -> None:
     assert _samples(metrics)["nv_inference_pending_request_count", "minilm", ""] == 0
     queue.append(1)
     assert _samples(metrics)["nv_inference_pending_request_count", "minilm", ""] == 1
+
+
+def test_sequences_are_asked_at_each_scrape() -> None:
+    metrics = Metrics()
+    metrics.watch_sequences("minilm", "1", lambda: (3, 2))
+    samples = _samples(metrics)
+    assert samples["batchyard_active_sequences", "minilm", ""] == 3
+    assert samples["batchyard_backlog_sequences", "minilm", ""] == 2
+
+
+def test_what_is_gone_is_let_go() -> None:
+    metrics = Metrics()
+    ask = partial(Faults)
+    known = ref(ask)
+    metrics.watch_pending("minilm", "1", lambda: 7)
+    metrics.watch_engines("minilm", "1", Calibration(), ask)
+    metrics.unwatch("minilm", "1")
+    del ask
+    assert known() is None
+    samples = _samples(metrics)
+    assert samples["nv_inference_pending_request_count", "minilm", ""] == 0
+    assert ("batchyard_engine_restarts_total", "minilm", "") not in samples
+    assert ("batchyard_active_sequences", "minilm", "") not in samples
 
 
 def test_labels_are_escaped() -> None:

@@ -190,6 +190,10 @@ async def test_what_a_model_counts_is_in_the_metrics(tmp_path: Path) -> None:
         'values_bucket{le="+Inf"} 3',
         "values_sum{} 10.0",
         "values_count{} 3",
+        'values_bucket{of="other buckets",le="3.0"} 0',
+        'values_bucket{of="other buckets",le="+Inf"} 0',
+        'values_sum{of="other buckets"} 0.0',
+        'values_count{of="other buckets"} 0',
     ]
 
 

@@ -58,6 +58,20 @@ async def test_what_is_in_hand_is_answered_by_the_old_one(tmp_path: Path, write:
         assert all(response.timing.compute >= 0.25 for response in await old)
 
 
+async def test_what_a_caller_began_who_leaves_is_done_to_its_end(tmp_path: Path, write: Write) -> None:
+    write("first", IDENTITY.format(dims=2))
+    async with started(tmp_path, names=("first",)) as (runtime, _):
+        write("second", IDENTITY.format(dims=2))
+        leaving = asyncio.create_task(runtime.load("second"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        async with asyncio.timeout(10):
+            while "second" not in runtime.named:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        assert leaving.cancelled()
+        assert runtime.catalog.newest("second")
+
+
 @pytest.mark.parametrize(
     ("config", "why"), [("max_batch_size: minus one", "config.pbtxt"), ('backend: "unheard_of"', "unheard_of")]
 )

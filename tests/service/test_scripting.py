@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
-from engines.calls import Ask, Call, CallEngine, Question, Response
-from engines.errors import EngineBusyError, EngineError, ModelAnsweredError
+from engines.calls import Ask, Call, CallEngine, Question, ReadyQuestion, Response
+from engines.errors import EngineError, ModelAnsweredError
 from engines.model_config import ModelConfig
 from service.catalog import Catalog, Model
 from service.gateway import Gateway
@@ -20,7 +20,7 @@ from service.intake import TensorIntake
 from service.routing.served import Served
 from service.scripting import Scripting
 from service.telemetry.metrics import Metrics
-from tests.service.batching.calls import INVALID, SIGNATURE, Doubling, Later, answer, replica, until, value
+from tests.service.batching.calls import CANCELLED, INVALID, SIGNATURE, Doubling, Later, answer, replica, until, value
 
 
 @dataclass
@@ -89,6 +89,7 @@ async def test_a_question_is_answered_as_a_request_is() -> None:
     [
         (question(1, "nobody"), "NOT_FOUND", "unknown model 'nobody'"),
         (question(INVALID), "INVALID_ARG", "bad value"),
+        (question(CANCELLED), "CANCELLED", "seen that nobody waits"),
         (Question("plain", {}), "INVALID_ARG", "missing"),
         (question(1, "many"), "UNSUPPORTED", "decoupled=True"),
     ],
@@ -100,6 +101,17 @@ async def test_errors_are_answers(asked: Question, code: str, said: str) -> None
         error = await told.error()
         assert isinstance(error, ModelAnsweredError)
         assert (error.code, said in str(error)) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "ready"), [("plain", "", True), ("many", "1", True), ("plain", "2", False), ("no", "", False)]
+)
+async def test_a_model_is_told_who_is_ready(model: str, version: str, ready: bool) -> None:
+    async with gateway(Doubling(), Later()) as served:
+        told = Told()
+        await asyncio.to_thread(scripting(served), ReadyQuestion(model, version), told)
+        response = await told.next()
+        assert (response.parameters, response.final, response.error) == ({"ready": ready}, True, None)
 
 
 async def test_a_decoupled_question_takes_all_answers_in_order() -> None:
@@ -145,7 +157,9 @@ async def test_questions_of_one_model_are_bounded() -> None:
         first, second, third = Told(), Told(), Told()
         await asyncio.to_thread(ask, question(1), first)
         await asyncio.to_thread(ask, question(2), second)
-        assert isinstance(await second.error(), EngineBusyError)
+        refused = await second.error()
+        assert isinstance(refused, ModelAnsweredError)
+        assert (refused.code, "as many as may" in str(refused)) == ("UNAVAILABLE", True)
         await until(lambda: bool(engine.open))
         await asyncio.to_thread(engine.respond, 0, answer(5))
         assert value((await first.next()).outputs) == 5

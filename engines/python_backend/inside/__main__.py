@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from contextlib import suppress
 from threading import Thread
 
@@ -38,10 +39,16 @@ def main() -> None:
 
 
 def _listen(parent: Parent, worker: Worker) -> None:
-    with suppress(EOFError, OSError):
+    code = 0
+    try:
         parent.listen()
+    except (EOFError, OSError):
+        pass
+    except Exception:  # without its answers the model would wait for ever
+        traceback.print_exc()
+        code = 1
     if not worker.is_ending:
-        os._exit(0)
+        os._exit(code)
 
 
 if __name__ == "__main__":

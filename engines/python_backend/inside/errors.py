@@ -78,4 +78,4 @@ def text_of(value: object, what: str) -> str:
 
 def plain(text: str) -> str:
     """Text that can be sent: without halves of characters."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -5,11 +5,12 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from itertools import pairwise
+from math import inf
 from threading import Lock
 from types import MappingProxyType
 from typing import ClassVar
 
-from engines.python_backend.inside.errors import TritonModelException
+from engines.python_backend.inside.errors import TritonModelException, plain, text_of
 from engines.python_backend.inside.parent import Parent
 from engines.python_backend.messages import Measured
 from engines.python_backend.messages import MetricKind as KindName
@@ -126,22 +127,26 @@ class MetricFamily:
     registry: ClassVar[Registry]
 
     def __init__(self, name: str, description: str, kind: int) -> None:
-        self._name = name
-        self._description = description
+        self._name = text_of(name, "the name of a MetricFamily")
+        self._description = text_of(description, "the description of a MetricFamily")
         self._kind = MetricKind(kind)
-        self.registry.declare(name, self._kind)
+        self.registry.declare(self._name, self._kind)
 
     def Metric(self, labels: Mapping[str, str] | None = None, buckets: Sequence[float] | None = None) -> Metric:
         """The metric with these labels; a histogram has `buckets`, upper bounds that ascend."""
-        found = dict(labels or {})
-        for key, value in found.items():
+        found = {}
+        for key, value in (labels or {}).items():
             if not isinstance(key, str) or not isinstance(value, str) or not _LABEL.fullmatch(key):
                 raise TritonModelException(f"Metric: {key!r}: {value!r} is no label; use a name and a string")
+            found[key] = plain(value)
         bounds = [float(bound) for bound in buckets or ()]
         if bool(bounds) != (self._kind is MetricKind.HISTOGRAM):
             raise TritonModelException("Metric: a HISTOGRAM needs buckets, and no other kind takes them")
-        if any(lower >= upper for lower, upper in pairwise(bounds)):
+        if bounds and "le" in found:
+            raise TritonModelException("Metric: the label 'le' names the buckets of a HISTOGRAM; use another name")
+        if not all(lower < upper for lower, upper in pairwise((-inf, *bounds))):
             raise TritonModelException(f"Metric: the buckets {bounds} do not ascend")
-        counts = [0] * (len(bounds) + 1) if bounds else []
+        bounds = [bound for bound in bounds if bound < inf]  # which every histogram has
+        counts = [0] * (len(bounds) + 1) if self._kind is MetricKind.HISTOGRAM else []
         kind = _KINDS[self._kind]
         return Metric(self.registry, Measured(self._name, self._description, kind, found, 0.0, bounds, counts))

@@ -45,13 +45,24 @@ class Loop:
         """Has the loop run it."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+            Thread(target=_run_forever, args=(self._loop,), name="coroutines", daemon=True).start()
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def stop(self) -> None:
         """Runs nothing any more."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    """Until it is stopped, and not by a coroutine that raises `SystemExit`: others wait for theirs."""
+    while True:
+        try:
+            loop.run_forever()
+            loop.close()
+            return
+        except (SystemExit, KeyboardInterrupt):
+            pass
 
 
 class Model:

@@ -1,22 +1,26 @@
 """The module `triton_python_backend_utils`, as Python models import it."""
 
+import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from engines.apart_line import NO_TENSORS
 from engines.python_backend.inside import datatypes
 from engines.python_backend.inside.auto_complete import ModelConfig
-from engines.python_backend.inside.errors import TritonError, TritonModelException
+from engines.python_backend.inside.errors import TritonError, TritonModelException, text_of
 from engines.python_backend.inside.logger import Logger
 from engines.python_backend.inside.metrics import MetricFamily, Registry
 from engines.python_backend.inside.parent import Parent
+from engines.python_backend.inside.questions import Answers
 from engines.python_backend.inside.request import InferenceRequest
 from engines.python_backend.inside.response import InferenceResponse
 from engines.python_backend.inside.sender import FINAL, InferenceResponseSender
 from engines.python_backend.inside.tensor import Tensor
 from engines.python_backend.inside.values import InferenceTrace, MemoryType, PreferredMemory
-from engines.python_backend.messages import END, START
+from engines.python_backend.messages import END, START, AskedReady
 
 NAME = "triton_python_backend_utils"
 
@@ -51,10 +55,10 @@ def pb_utils(parent: Parent, model_folder: Path) -> ModuleType:
         using_decoupled_model_transaction_policy,
         load_model,
         unload_model,
-        is_model_ready,
     )
     module.__dict__.update({each.__name__: each for each in (*classes, *functions)})
     module.__dict__["get_model_dir"] = lambda: str(model_folder)
+    module.__dict__["is_model_ready"] = partial(is_model_ready, parent)
     return module
 
 
@@ -106,9 +110,13 @@ def unload_model(model_name: str, unload_dependents: bool = False) -> NoReturn:
     raise TritonModelException(_not_offered("unload_model", "unload the model through the server's repository control"))
 
 
-def is_model_ready(model_name: str, model_version: str = "") -> NoReturn:
-    """Refused."""
-    raise TritonModelException(_not_offered("is_model_ready", "ask the model, and look at the error of its answer"))
+def is_model_ready(parent: Parent, model_name: str, model_version: str = "") -> bool:
+    """Can the model answer now? `model_version` "" is the newest. False as well for one that is not there."""
+    name, version = text_of(model_name, "model_name"), text_of(model_version, "model_version")
+    response = Answers.to(parent, lambda key: AskedReady(key, name, version), NO_TENSORS).next()
+    if error := response.error():
+        raise TritonModelException(error.message())
+    return bool(json.loads(response.parameters())["ready"])
 
 
 def _not_offered(name: str, remedy: str) -> str:

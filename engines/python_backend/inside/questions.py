@@ -10,7 +10,7 @@ from typing import Self
 from engines.python_backend.inside.errors import TritonModelException
 from engines.python_backend.inside.parent import Parent
 from engines.python_backend.inside.response import InferenceResponse, incoming
-from engines.python_backend.messages import Asked, GaveUp, Told, Verdict
+from engines.python_backend.messages import Asked, AskedReady, GaveUp, Told, Verdict
 from engines.tensor import Array, Tensors
 
 
@@ -25,7 +25,7 @@ class Answers:
         self._give_up: Callable[[], None] = lambda: None
 
     @classmethod
-    def to(cls, parent: Parent, question: Callable[[int], Asked], tensors: Tensors) -> "Answers":
+    def to(cls, parent: Parent, question: Callable[[int], Asked | AskedReady], tensors: Tensors) -> "Answers":
         """Asks; `question` makes the message of a key."""
         answers = cls()
         key = parent.expect(answers._take)

@@ -5,13 +5,13 @@ import json
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import ClassVar
 
-from engines.python_backend.inside.errors import TritonModelException, text_of
+from engines.python_backend.inside.errors import TritonModelException, plain, text_of
 from engines.python_backend.inside.parent import Parent
 from engines.python_backend.inside.questions import Answers, ResponseIterator
 from engines.python_backend.inside.response import InferenceResponse, checked
 from engines.python_backend.inside.sender import InferenceResponseSender
 from engines.python_backend.inside.tensor import Tensor, sendable
-from engines.python_backend.inside.values import InferenceTrace, PreferredMemory
+from engines.python_backend.inside.values import InferenceTrace, PreferredMemory, whole
 from engines.python_backend.messages import Asked, Request
 from engines.tensor import Array
 
@@ -46,9 +46,15 @@ class InferenceRequest:
         outputs = [text_of(name, "a requested output name") for name in requested_output_names]
         self._check(request_id, self._model, inputs, outputs)
         self._tensors = list(inputs)
-        self._version = "" if model_version == -1 else str(model_version)
+        version = whole(model_version, "model_version", -1)
+        self._version = "" if version == -1 else str(version)
         self._trace = trace or InferenceTrace()
         self._sender: InferenceResponseSender | None = None
+        if isinstance(correlation_id, str):
+            correlation_id = plain(correlation_id)
+        else:
+            correlation_id = whole(correlation_id, "correlation_id")
+        flags, timeout = whole(flags, "flags"), whole(timeout, "timeout")
         self._request = Request(0, outputs, request_id, checked(parameters), correlation_id, flags, timeout)
 
     @classmethod
@@ -57,7 +63,7 @@ class InferenceRequest:
     ) -> "InferenceRequest":
         """A request to this model."""
         found = cls.__new__(cls)
-        found._tensors = [Tensor(name, array) for name, array in tensors.items()]
+        found._tensors = [Tensor.received(name, array) for name, array in tensors.items()]
         found._version = found._model = ""
         found._trace = InferenceTrace()
         found._sender = sender
@@ -86,7 +92,7 @@ class InferenceRequest:
 
     def set_flags(self, flags: int) -> None:
         """Changes the flags."""
-        self._request.flags = flags
+        self._request.flags = whole(flags, "flags")
 
     def timeout(self) -> int:
         """Microseconds, 0 no limit."""
@@ -127,7 +133,11 @@ class InferenceRequest:
         answers = self._ask(decoupled)
 
         async def first() -> InferenceResponse | ResponseIterator:
-            await answers.arrival(loop)
+            try:
+                await answers.arrival(loop)
+            except asyncio.CancelledError:
+                answers.give_up()
+                raise
             return ResponseIterator(answers) if decoupled else answers.next()
 
         return loop.create_task(first())

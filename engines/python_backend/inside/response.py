@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from engines.calls import Parameter
-from engines.python_backend.inside.errors import ErrorCode, TritonError, TritonModelException
+from engines.python_backend.inside.errors import ErrorCode, TritonError, TritonModelException, plain
 from engines.python_backend.inside.tensor import Tensor, sendable
 from engines.python_backend.messages import Answer
 from engines.tensor import Array, Tensors
@@ -57,20 +57,25 @@ class InferenceResponse:
 def incoming(answer: Answer, tensors: Tensors) -> InferenceResponse:
     """The response that another model gave."""
     error = TritonError(answer.error, ErrorCode[answer.code]) if answer.code else None
-    response = InferenceResponse([Tensor(name, array) for name, array in tensors.items()], error)
+    response = InferenceResponse([Tensor.received(name, array) for name, array in tensors.items()], error)
     response._parameters = dict(answer.parameters)
     return response
 
 
 def checked(parameters: Mapping[str, bool | int | str] | None) -> dict[str, Parameter]:
-    """A copy; raises `TritonModelException` where a name is no string, or a value no bool, int or string."""
+    """A copy that can be sent; raises `TritonModelException` where a name is no string, or a value no bool, int of 64
+    bits or string."""
     if parameters is None:
         return {}
     if not isinstance(parameters, Mapping):
         raise TritonModelException(f"Expect parameters to be a dict, got {type(parameters)}")
+    found: dict[str, Parameter] = {}
     for key, value in parameters.items():
         if not isinstance(key, str):
             raise TritonModelException(f"Expect parameters keys to have type str, found type {type(key)}")
         if not isinstance(value, bool | int | str):
             raise TritonModelException(f"Expect parameters values to have type bool/int/str, found type {type(value)}")
-    return dict(parameters)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise TritonModelException(f"Expect parameters values of type int to have 64 bits, found {value}")
+        found[plain(key)] = plain(value) if isinstance(value, str) else value
+    return found

@@ -25,6 +25,13 @@ class Tensor:
         _check_dtype(numpy_array)
         self._array = np.ascontiguousarray(numpy_array).reshape(numpy_array.shape)
 
+    @classmethod
+    def received(cls, name: str, array: Array) -> "Tensor":
+        """A tensor that came over the line, which needs no look at it."""
+        found = cls.__new__(cls)
+        found._name, found._array = name, array
+        return found
+
     def name(self) -> str:
         """Of the input or output."""
         return self._name

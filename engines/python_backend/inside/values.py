@@ -1,8 +1,16 @@
 """Small values that a Python model hands over or is handed."""
 
 from enum import IntEnum
+from operator import index
 
 from engines.python_backend.inside.errors import TritonModelException
+
+
+def whole(value: object, what: str, least: int = 0) -> int:
+    """A whole number that a model gives, below 2^64; raises `TypeError` for anything else."""
+    if not hasattr(value, "__index__") or not least <= index(value) < 2**64:
+        raise TypeError(f"{what} must be a whole number from {least} to 2^64 - 1, found {value!r}")
+    return int(index(value))
 
 
 class MemoryType(IntEnum):

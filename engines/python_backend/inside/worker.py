@@ -55,10 +55,7 @@ class Worker:
             reply, tensors = self._obey(*self._line.receive())
             if isinstance(reply, Executed | Failed):
                 reply.said = self._parent.said
-            try:
-                self._line.send(reply, tensors)
-            except (UnicodeError, OverflowError, TypeError) as error:  # of a parameter; nothing was sent
-                self._line.send(Failed(self._failure(error)))
+            self._line.send(reply, tensors)
             del reply, tensors
 
     def _obey(self, command: Command, tensors: Tensors) -> tuple[Reply, Tensors]:
@@ -75,7 +72,7 @@ class Worker:
                     if self._model is not None:
                         self._model.finalize()
             return Done(), NO_TENSORS
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # of the model's code, SystemExit too
             self._log(error)
             return Failed(shown(error)), NO_TENSORS
 
@@ -117,7 +114,7 @@ class Worker:
                 returned.add_done_callback(lambda future: self._failed_later(future, received))
                 return Executed([None] * len(received)), NO_TENSORS
             return _outgoing(received, returned)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # of the model's code, SystemExit too
             for _, sender in received:
                 sender.close()
             self._log(error)

@@ -3,7 +3,7 @@
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -48,8 +48,8 @@ class Reception:
         self._words = words
         self._in_hand = in_hand
 
-    async def run(self, context: Context, work: Callable[[Call], Awaitable[Result]]) -> Result:
-        """What `work` gives; where it raises, the call ends with the status of that."""
+    async def run(self, context: Context, work: Callable[[Call], Awaitable[Result]]) -> Result | None:
+        """What `work` gives; where it raises, None, and the call ends with the status of that."""
         headers = _headers(context)
         call = Call(context, headers, self._request_id(headers), self._clock())
         task, in_hand = this_task(), self._in_hand
@@ -62,25 +62,28 @@ class Reception:
         except CancelledError:
             if not in_hand.over:
                 raise
-            failure: Exception = ModelUnavailableError(
-                "the server is stopping and had no time left to answer; ask again"
-            )
+            text = "the server is stopping and had no time left to answer; ask again"
+            self._fail(call, ModelUnavailableError(text))
         except Exception as error:
-            failure = error
+            self._fail(call, error)
         finally:
             in_hand.tasks.discard(task)
-        return await self._abort(call, failure)
+        return None
 
     def fault(self, call: Call, error: Exception) -> GrpcFault:
         """How `error` is told."""
         return grpc_fault(error, self._words, call.request_id)
 
-    async def _abort(self, call: Call, error: Exception) -> NoReturn:
+    def _fail(self, call: Call, error: Exception) -> None:
+        """`ServicerContext.abort` would tell it by an exception that refers to itself: of thousands a second the
+        garbage collector would stop the world."""
         fault = self.fault(call, error)
         trailing = fault.trailing
         if isinstance(error, BatchyardError) and wants_explanation(call.headers):
             trailing.append(explain_refusal(error.routed))
-        await call.context.abort(grpc.StatusCode[fault.status], fault.message, _metadata(call, trailing))
+        call.context.set_code(grpc.StatusCode[fault.status])
+        call.context.set_details(fault.message)
+        call.context.set_trailing_metadata(_metadata(call, trailing))
 
 
 def _headers(context: Context) -> RequestHeaders:

@@ -22,30 +22,26 @@ from engines.tensor import Signature, TensorSpec
 from service.api.grpc.calls import Call
 from service.api.grpc.operating import refuse_repository
 from service.api.grpc.parameters import check_version
+from service.api.known import config_of, extensions, repository_models, server_ready
 from service.api.manner import Manner
+from service.api.operations import Operations
 from service.api.v2_answers import index_entries
-from service.api.v2_control import EXTENSIONS
-from service.errors import ModelUnavailableError, NotFoundError
+from service.errors import NotFoundError
 from service.gateway import Gateway
-from service.stopping import Stopping
-
-_CONTROLLED = "model_repository"
-"""Of these extensions the index alone is served where callers may not load and unload models."""
 
 
 class Control:
     """Answers from what the gateway knows of its models."""
 
-    def __init__(self, gateway: Gateway, stopping: Stopping, manner: Manner, controlled: bool) -> None:
+    def __init__(self, gateway: Gateway, operations: Operations, manner: Manner) -> None:
         self._gateway = gateway
-        self._stopping = stopping
+        self._stopping = operations.stopping
         self._manner = manner
-        self._extensions = [name for name in EXTENSIONS if controlled or not name.startswith(_CONTROLLED)]
+        self._extensions = extensions(operations)
 
     def ready(self) -> bool:
-        """True while any model can answer, or where there are none; False once the server is told to stop."""
-        models = self._gateway.models()
-        return not self._stopping.begun and (not models or any(model.ready for model in models))
+        """See `server_ready`."""
+        return server_ready(self._gateway, self._stopping)
 
     async def server_live(self, message: ServerLiveRequest, call: Call) -> ServerLiveResponse:
         """Always true: a server that is not alive does not answer."""
@@ -85,21 +81,15 @@ class Control:
     async def model_config(self, message: ModelConfigRequest, call: Call) -> ModelConfigResponse:
         """The model's config.pbtxt, complete."""
         check_version(message.version)
-        info = self._gateway.model(message.name, message.version)
-        if info.config is not None:
-            return ModelConfigResponse(config=to_proto(info.config))
-        if info.variants:
-            models = ", ".join(info.variants)
-            raise NotFoundError(f"{info.name!r} is a route over {models}; ask for the config of one of them")
-        raise ModelUnavailableError(f"the config of model {info.name!r} cannot be read: {info.reason}")
+        return ModelConfigResponse(config=to_proto(config_of(self._gateway, message.name, message.version)))
 
     async def repository_index(self, message: RepositoryIndexRequest, call: Call) -> RepositoryIndexResponse:
         """All models of the repository with their state, the unavailable ones with the reason."""
         refuse_repository(message.repository_name)
-        models = [m for m in self._gateway.models() if not m.variants and (m.ready or not message.ready)]
         reply = RepositoryIndexResponse()
-        for entry in [entry for model in models for entry in index_entries(model)]:
-            reply.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+        for model in repository_models(self._gateway, message.ready):
+            for entry in index_entries(model):
+                reply.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return reply
 
 

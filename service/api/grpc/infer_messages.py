@@ -4,15 +4,12 @@ from collections.abc import Mapping
 
 from tritonclient.grpc.service_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 
-from engines.tensor import Array, Signature, data_type_of, encode_raw
-from service.api.classification import classify
+from engines.tensor import data_type_of, encode_raw
+from service.api.classification import Classes
 from service.api.grpc.parameters import check_version, read_classes, read_parameters, set_parameter
 from service.api.grpc.tensors import decode_inputs
 from service.errors import InvalidRequestError, UnsupportedError
 from service.types import InferRequest, InferResponse
-
-Classes = Mapping[str, int]
-"""Output -> how many classes of it are wanted in place of its values."""
 
 
 def decode_request(message: ModelInferRequest) -> tuple[InferRequest, Classes]:
@@ -43,22 +40,6 @@ def decode_request(message: ModelInferRequest) -> tuple[InferRequest, Classes]:
 def _refuse_shared_memory(name: str, parameters: Mapping[str, InferParameter]) -> None:
     if "shared_memory_region" in parameters:
         raise UnsupportedError(f"output {name!r}: shared memory is not served", name)
-
-
-def classify_outputs(response: InferResponse, classes: Classes, signature: Signature) -> None:
-    """Puts classes in place of the values of those outputs; `signature` has labels and batching."""
-    for name, count in classes.items():
-        array = _output(response, name)
-        labels = next((spec.labels for spec in signature.outputs if spec.name == name), ())
-        response.outputs[name] = classify(array, name, count, labels, signature.max_batch_size > 0)
-
-
-def _output(response: InferResponse, name: str) -> Array:
-    array = response.outputs.get(name)
-    if array is None:
-        known = ", ".join(response.outputs)
-        raise InvalidRequestError(f"model {response.model!r} has no output {name!r}; it has {known}", name)
-    return array
 
 
 def fill_response(message: ModelInferResponse, response: InferResponse, request_id: str) -> None:

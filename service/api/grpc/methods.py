@@ -51,7 +51,7 @@ def _unary(reception: Reception, kind: type[Message], answer: Answer) -> Any:
         parse(body, message)
         return (await answer(message, call)).SerializeToString()
 
-    async def run(body: bytes, context: Context) -> bytes:
+    async def run(body: bytes, context: Context) -> bytes | None:
         return await reception.run(context, lambda call: work(body, call))
 
     return grpc.unary_unary_rpc_method_handler(run)

@@ -15,8 +15,9 @@ from tritonclient.grpc.service_pb2 import (
 )
 
 from service.api.grpc.calls import Call
+from service.api.known import check_traced
 from service.api.operations import Operations
-from service.errors import InvalidRequestError, NotFoundError, UnsupportedError
+from service.errors import InvalidRequestError, UnsupportedError
 from service.gateway import Gateway
 from service.overrides import Overrides
 
@@ -49,8 +50,7 @@ class Operating:
     async def trace(self, message: TraceSettingRequest, call: Call) -> TraceSettingResponse:
         """Changes what is named, where anything is; tells all."""
         model, tracing = message.model_name, self._operations.tracing
-        if model:
-            self._check_known(model)
+        check_traced(self._gateway, model)
         if message.settings:
             self._operations.control("change trace settings")
             settings = tracing.update(model, {name: tuple(value.value) for name, value in message.settings.items()})
@@ -75,12 +75,6 @@ class Operating:
                 case str():
                     reply.settings[name].string_param = value
         return reply
-
-    def _check_known(self, model: str) -> None:
-        try:
-            self._gateway.model(model)
-        except NotFoundError as error:
-            raise error.as_triton(f"Request for unknown model : {model}") from None
 
 
 def _told(settings: Mapping[str, Sequence[str]]) -> TraceSettingResponse:

@@ -45,7 +45,7 @@ class GrpcServer:
         self._reception = Reception(gateway.clock, request_id_source(), manner.words, self._in_hand)
         understand = Understanding(gateway, limits)
         self._stream = StreamInfer(gateway, understand, self._in_hand, self._reception.fault)
-        self._control = Control(gateway, operations.stopping, manner, operations.repository is not None)
+        self._control = Control(gateway, operations, manner)
         self._answers = _answers(self._control, Operating(gateway, operations), gateway, understand)
         self._options = [
             ("grpc.so_reuseport", 0),

@@ -76,7 +76,7 @@ def _decode(message: ModelInferRequest, tensor: InputTensor, raw: Sequence[bytes
             _check_size(message, tensor, datatype.size * element_count(shape), len(raw[index]))
         return decode_binary(raw[index], datatype, shape)
     if not raw and not element_count(shape):
-        return np.empty(shape, datatype.numpy)
+        return decode_binary(b"", datatype, shape)
     raise InvalidRequestError(
         f"input {tensor.name!r} has no data; send it in raw_input_contents, one entry for each input in their order, "
         "or in its contents",
@@ -130,7 +130,7 @@ def _typed(message: ModelInferRequest, tensor: InputTensor, datatype: DataType, 
         raise InvalidRequestError(text, tensor.name).as_triton(
             _size_words(message, tensor, count * datatype.size, len(values) * datatype.size)
         )
-    return _array(values, datatype).reshape(shape)
+    return _array(values, datatype).reshape(shape) if count else decode_binary(b"", datatype, shape)
 
 
 def _wrong_list(message: ModelInferRequest, tensor: InputTensor, found: str, wanted: str) -> InvalidRequestError:

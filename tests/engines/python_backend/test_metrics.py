@@ -4,11 +4,18 @@ import logging
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from engines.python_backend.messages import Measured
 from engines.python_backend.metrics import Metric, MetricFamily, MetricTable, merged
+from service.telemetry.own_metrics import own_lines
 from tests.engines.python_backend.calling import call, outputs
 from tests.engines.python_backend.conftest import Opener
+
+
+class _Engine:
+    def __init__(self, table: MetricTable) -> None:
+        self.metrics = table.read
 
 
 def test_metrics_are_as_the_model_counts_them(models: Opener) -> None:
@@ -24,8 +31,10 @@ def test_metrics_are_as_the_model_counts_them(models: Opener) -> None:
     ]
     assert list(found["seen"].metrics.values()) == [Metric({"model": "counting"}, 4.0, ())]
     assert list(found["last"].metrics.values()) == [Metric({"a": 'quo"te\n'}, 9.0, ())]
-    assert list(found["values"].metrics.values()) == [Metric({}, 12.5, (2, 1, 1))]
-    assert found["values"].buckets == (1.0, 2.5)
+    assert list(found["values"].metrics.values()) == [
+        Metric({}, 12.5, (2, 1, 1), (1.0, 2.5)),
+        Metric({"of": "other buckets"}, 0.0, (0, 0), (3.0,)),
+    ]
 
 
 def test_what_no_metric_can_do_is_refused_in_the_model(models: Opener, caplog: pytest.LogCaptureFixture) -> None:
@@ -41,6 +50,8 @@ def test_what_no_metric_can_do_is_refused_in_the_model(models: Opener, caplog: p
         "do not ascend",
         "a HISTOGRAM needs buckets",
         "is no label",
+        "[nan] do not ascend",
+        "the label 'le'",
     )
     assert len(caplog.messages) == len(words)
     for message, wanted in zip(caplog.messages, words, strict=True):
@@ -58,7 +69,7 @@ def test_instances_are_added_up() -> None:
     assert found == {
         "c": [Metric({"a": "b"}, 3.0, []), Metric({"a": "c"}, 5.0, ())],
         "g": [Metric({}, 2.0, ())],
-        "h": [Metric({}, 3.0, [2, 3])],
+        "h": [Metric({}, 3.0, [2, 3], (1.0,))],
     }
 
 
@@ -66,6 +77,21 @@ def test_instances_that_differ_are_not_mixed() -> None:
     first, other = MetricFamily("m", "", "counter"), MetricFamily("m", "", "gauge")
     other.metrics[frozenset()] = Metric({}, 1.0)
     assert merged([[first], [other]]) == [first]
+    tables = [MetricTable(), MetricTable()]
+    tables[0].take(Measured("h", "", "histogram", {}, 1.0, [1.0], [1, 0]))
+    tables[1].take(Measured("h", "", "histogram", {}, 1.0, [1.0, 2.0], [1, 0, 0]))
+    assert merged(table.read() for table in tables) == tables[0].read()
+
+
+def test_the_page_has_every_metric_with_its_own_buckets() -> None:
+    table = MetricTable()
+    table.take(Measured("h", "", "histogram", {"a": "1"}, 1.5, [1.0], [1, 2]))
+    table.take(Measured("h", "", "histogram", {"a": "2"}, 2.5, [1.0, 2.0], [1, 0, 1]))
+    (family,) = text_string_to_metric_families("\n".join(own_lines([_Engine(table)])))
+    buckets = [(s.labels["a"], s.labels["le"], s.value) for s in family.samples if s.name == "h_bucket"]
+    assert buckets == [
+        ("1", "1.0", 1), ("1", "+Inf", 3), ("2", "1.0", 1), ("2", "2.0", 1), ("2", "+Inf", 2)
+    ]  # fmt: skip
 
 
 def test_what_was_read_does_not_change() -> None:

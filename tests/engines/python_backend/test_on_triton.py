@@ -127,7 +127,7 @@ def test_metrics_are_the_same(models: Opener, client: Any, triton: TritonServer,
             labels = frozenset(metric.labels.items())
             if family.kind == "histogram":
                 assert theirs[f"{family.name}_sum", labels] == metric.value
-                bounds = [("le", bound) for bound in (*(format(each, "g") for each in family.buckets), "+Inf")]
+                bounds = [("le", bound) for bound in (*(format(each, "g") for each in metric.buckets), "+Inf")]
                 counts = [theirs[f"{family.name}_bucket", labels | {bound}] for bound in bounds]
                 assert counts == list(accumulate(metric.counts))
             else:

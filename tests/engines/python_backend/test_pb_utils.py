@@ -1,5 +1,6 @@
 """The module that Python models import, without a process: its names, and what each does with good and bad values."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from engines.apart_line import Line
 from engines.python_backend.inside.errors import TritonModelException
 from engines.python_backend.inside.parent import Parent
 from engines.python_backend.inside.pb_utils import pb_utils
-from engines.python_backend.messages import ToModel
+from engines.python_backend.messages import Asked, FromModel, GaveUp, ToModel
 from engines.tensor import Array
 
 NAMES = """InferenceRequest InferenceResponse Logger MetricFamily ModelConfig PreferredMemory TRITONSERVER_MEMORY_CPU
@@ -31,10 +32,17 @@ WORDS = np.array([[b"a\0", b""], ["\u00e9", 3]], np.object_)
 
 
 @pytest.fixture
-def module() -> Iterator[ModuleType]:
+def line() -> Iterator[tuple[ModuleType, Line[FromModel]]]:
+    """The module, and the gateway's end of its line."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        yield pb_utils(Parent(Line(ours, ToModel)), Path("/models/m/1"))
+        theirs.settimeout(10)
+        yield pb_utils(Parent(Line(ours, ToModel)), Path("/models/m/1")), Line(theirs, FromModel)
+
+
+@pytest.fixture
+def module(line: tuple[ModuleType, Line[FromModel]]) -> ModuleType:
+    return line[0]
 
 
 def test_it_has_all_names_that_tritons_has(module: ModuleType) -> None:
@@ -80,6 +88,7 @@ class _OnGpu:
         (lambda m: m.InferenceResponse([None]), "Output tensor for inference response should not be empty."),
         (lambda m: m.InferenceResponse([], parameters={"a": 1.5}), "values to have type bool/int/str"),
         (lambda m: m.InferenceResponse([], parameters={1: 1}), "keys to have type str"),
+        (lambda m: m.InferenceResponse([], parameters={"a": 2**63}), "int to have 64 bits"),
         (lambda m: m.InferenceResponse([], parameters=[1]), "Expect parameters to be a dict"),
         (lambda m: m.PreferredMemory(m.TRITONSERVER_MEMORY_GPU, 0), "GPU memory are not offered here"),
         (
@@ -92,7 +101,6 @@ class _OnGpu:
         (lambda m: asking(m).set_release_flags(m.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE), "rescheduling"),
         (lambda m: m.load_model("m"), "pb_utils.load_model is not offered here"),
         (lambda m: m.unload_model("m", unload_dependents=True), "pb_utils.unload_model is not offered here"),
-        (lambda m: m.is_model_ready("m", "1"), "pb_utils.is_model_ready is not offered here"),
     ],
 )
 def test_what_is_wrong_is_refused(module: ModuleType, act: Callable[[Any], object], words: str) -> None:
@@ -110,6 +118,15 @@ def test_what_is_wrong_is_refused(module: ModuleType, act: Callable[[Any], objec
         lambda m: m.InferenceResponse([], "an error"),
         lambda m: m.InferenceRequest(model_name="m"),
         lambda m: m.Logger.log(3),
+        lambda m: m.MetricFamily("a", None, 0),
+        lambda m: m.MetricFamily(1, "", 0),
+        lambda m: asking(m, timeout=1.5),
+        lambda m: asking(m, timeout=-1),
+        lambda m: asking(m, flags=None),
+        lambda m: asking(m, correlation_id=2**64),
+        lambda m: asking(m, model_version="1"),
+        lambda m: asking(m).set_flags("1"),
+        lambda m: m.is_model_ready(1),
     ],
 )
 def test_other_types_are_refused(module: ModuleType, act: Callable[[Any], object]) -> None:
@@ -123,7 +140,7 @@ def asking(module: ModuleType, **fields: Any) -> Any:
 
 
 def test_a_request_of_ones_own_is_what_it_was_made_of(module: ModuleType) -> None:
-    request = asking(module, request_id="r", correlation_id="c", flags=1, timeout=5, parameters={"a": True})
+    request = asking(module, request_id="r", correlation_id="c", flags=1, timeout=np.int64(5), parameters={"a": True})
     request.set_flags(2)
     assert (request.request_id(), request.correlation_id(), request.flags(), request.timeout()) == ("r", "c", 2, 5)
     assert request.requested_output_names() == {"y"}
@@ -133,11 +150,32 @@ def test_a_request_of_ones_own_is_what_it_was_made_of(module: ModuleType) -> Non
     assert module.get_input_tensor_by_name(request, "z") is None
 
 
+def test_a_question_whose_task_is_cancelled_is_given_up(line: tuple[ModuleType, Line[FromModel]]) -> None:
+    module, theirs = line
+
+    async def ask() -> None:
+        task = asking(module).async_exec()
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(ask())
+    (asked, _), (gave_up, _) = theirs.receive(), theirs.receive()
+    assert isinstance(asked, Asked)
+    assert gave_up == GaveUp(asked.key)
+
+
 def test_names_may_be_bytes(module: ModuleType) -> None:
     request = asking(module, model_name=b"m", request_id=b"r", requested_output_names=[b"y"])
     assert (request.request_id(), request.requested_output_names()) == ("r", {"y"})
     assert module.Tensor(b"x", X).name() == "x"
     assert module.TritonError(b"\xff").message() == "\\xff"
+
+
+def test_halves_of_characters_are_sent_in_words(module: ModuleType) -> None:
+    response = module.InferenceResponse([], parameters={"\udc80": "\udc80"})
+    assert json.loads(response.parameters()) == {"\\udc80": "\\udc80"}
+    assert asking(module, correlation_id="\udc80").correlation_id() == "\\udc80"
 
 
 def test_a_response_is_what_it_was_made_of(module: ModuleType) -> None:

@@ -8,7 +8,7 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
-from engines.calls import CallEngine, Question, Respond, Response
+from engines.calls import CallEngine, Question, ReadyQuestion, Respond, Response
 from engines.errors import EngineLostError, ExecutionError, InvalidInputError, ModelAnsweredError
 from tests.engines.python_backend.calling import PATIENCE, Answers, call, outputs, strings
 from tests.engines.python_backend.conftest import Opener
@@ -18,6 +18,12 @@ ERRORS = {
     "broken": ExecutionError("it broke"),
     "wrong": InvalidInputError("no such input"),
     "refusing": ModelAnsweredError("not here", "NOT_FOUND"),
+    "half a character": ExecutionError("\ud800"),
+}
+UNSENDABLE = {
+    "number": Response({}, {"x": 2**70}),
+    "dtype": Response({"Y": np.array(["a"])}),
+    "many, dtype": Response({"Y": np.array(["a"])}, final=False),
 }
 
 
@@ -29,7 +35,11 @@ class Others:
         self.given_up = Event()
         self.kill: Callable[[], None] = lambda: None
 
-    def ask(self, question: Question, respond: Respond) -> Callable[[], None]:
+    def ask(self, question: Question | ReadyQuestion, respond: Respond) -> Callable[[], None]:
+        if isinstance(question, ReadyQuestion):
+            error = ExecutionError("nobody knows") if question.model == "ready, or not" else None
+            respond(Response({}, {"ready": question.version == "2"}, error=error))
+            return lambda: None
         self.questions.append(question)
         Thread(target=self._answer, args=(question, respond)).start()
         return self.given_up.set
@@ -37,6 +47,10 @@ class Others:
     def _answer(self, question: Question, respond: Respond) -> None:
         if question.model in ERRORS:
             respond(Response(error=ERRORS[question.model]))
+        elif question.model in UNSENDABLE:
+            respond(UNSENDABLE[question.model])
+        elif question.model == "out of this world":
+            respond(Response(error=ModelAnsweredError("odd", "ODD")))
         elif question.model.startswith("many"):
             respond(_response(question, 1, final=False))
             if question.model == "many, cancelled":
@@ -88,6 +102,27 @@ def test_a_question_and_its_answer_arrive_whole(engine: CallEngine, others: Othe
 )
 def test_an_error_is_an_answer(engine: CallEngine, model: str, text: str) -> None:
     assert texts(engine, model) == [text]
+
+
+@pytest.mark.parametrize("model", [*UNSENDABLE, "half a character"])
+def test_an_answer_that_cannot_be_sent_is_an_error_and_the_next_one_comes(
+    engine: CallEngine, others: Others, model: str
+) -> None:
+    others.given_up.clear()
+    (text,) = texts(engine, model)
+    assert text.startswith("INTERNAL: the answer cannot be sent to the model: ")
+    assert others.given_up.is_set() == model.startswith("many")
+    assert texts(engine, "one") == ['[3.0, 6.0] {"factor": 3}']
+
+
+def test_a_process_that_cannot_take_an_answer_ends_and_waits_no_longer(models: Opener, others: Others) -> None:
+    with pytest.raises(EngineLostError, match="ended with code 1"):
+        texts(models.start("ask", others.ask), "out of this world")
+
+
+def test_a_model_is_told_who_is_ready(engine: CallEngine) -> None:
+    assert texts(engine, "ready") == ["False", "True"]
+    assert texts(engine, "ready, or not") == ["nobody knows"]
 
 
 def test_a_decoupled_model_gives_any_number_of_answers(engine: CallEngine) -> None:

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.api import Limits, mount
+from service.api.manner import triton_manner
 from tests.service.api.conftest import MAX_BODY_BYTES
 from tests.service.api.models import TestGateway
 from tests.service.api.serving import serve
@@ -149,6 +150,15 @@ def test_errors_of_other_endpoints_of_the_app(gateway: TestGateway) -> None:
     assert "path.number" in wrong.json()["error"]
     assert crash.status_code == 500
     assert crash.headers["x-request-id"] in crash.json()["error"]
+
+
+@pytest.mark.parametrize("kind", ["system", "cuda"])
+def test_shared_memory_in_the_words_of_triton(gateway: TestGateway, kind: str) -> None:
+    app = FastAPI()
+    mount(app, gateway, Limits(), manner=triton_manner())  # type: ignore[arg-type]
+    with serve(app) as address, httpx.Client(base_url=address.url) as http:
+        answer = http.get(f"/v2/{kind}sharedmemory/region/a/status")
+    assert answer.json() == {"error": f"Unable to find {kind} shared memory region: 'a'"}
 
 
 def test_openapi_page(http: httpx.Client) -> None:

@@ -96,6 +96,7 @@ def test_what_is_loaded_comes_back(allowed: Address) -> None:
         ("load", '{"parameters": {"file:1/model.onnx": "\u00c4AAA"}}'.encode(), "'file:1/model.onnx' is no base64"),
         ("load", b'{"parameters": {"hurry": true}}', "unknown load parameter 'hurry'"),
         ("unload", b'{"parameters": {"unload_dependents": 1}}', "unload_dependents is 1; it must be true or false"),
+        ("unload", b'{"parameters": {"unload_dependents": "\xff"}}', "it must be true or false"),
         ("unload", b'{"parameters": {"config": "{}"}}', "unknown unload parameter 'config'"),
         ("load", b'{"config": "{}"}', "unknown field `config`"),
         ("load", b"{", "not right"),

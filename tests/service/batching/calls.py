@@ -23,7 +23,7 @@ from service.types import InferRequest, Job, Responses, SequenceStep
 
 SPEC = TensorSpec("x", FP32, (1,))
 SIGNATURE = Signature((SPEC,), (SPEC,), 8)
-BAD, WRONG, INVALID, SHAPE, LOST, RAISES = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
+BAD, WRONG, INVALID, SHAPE, LOST, RAISES, CANCELLED, DTYPE = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0
 
 
 def value(tensors: Tensors) -> float:
@@ -66,11 +66,14 @@ def _answer(number: float) -> Response:
         BAD: ExecutionError("fails"),
         WRONG: ModelAnsweredError("not this", "INTERNAL"),
         INVALID: InvalidInputError("bad value"),
+        CANCELLED: ModelAnsweredError("seen that nobody waits", "CANCELLED"),
     }
     if number in errors:
         return Response(error=errors[number])
     if number == SHAPE:
         return Response({"x": np.zeros((1, 2), np.float32)})
+    if number == DTYPE:
+        return Response({"x": np.zeros((1, 1), np.float64)})
     return answer(2 * number, told="yes")
 
 

@@ -17,6 +17,7 @@ from service.errors import (
 from service.types import InferResponse, SequenceStep
 from tests.service.batching.calls import (
     BAD,
+    DTYPE,
     INVALID,
     LOST,
     RAISES,
@@ -42,7 +43,7 @@ async def test_a_call_says_all_that_the_request_did() -> None:
         ((call,),) = engine.calls
         assert value(call.inputs) == 4
         assert (call.outputs, call.id, call.parameters) == (("x",), "id-7", {"color": "red"})
-        assert (call.correlation, call.start, call.end, call.priority) == ("seven", True, False, 2)
+        assert (call.correlation, call.start, call.end) == ("seven", True, False)
         assert call.timeout == 7
         await made.infer(job(1))
         assert engine.calls[1][0].timeout == 0
@@ -70,6 +71,7 @@ async def in_one_batch(engine: Doubling, *numbers: float) -> list[InferResponse 
         (WRONG, EngineFailedError, "not this"),
         (INVALID, InvalidRequestError, "bad value"),
         (SHAPE, EngineFailedError, "the engine failed on this request: output 'x' has shape [1, 2], wanted [-1, 1]"),
+        (DTYPE, EngineFailedError, "the engine failed on this request: output 'x' has dtype float64, wanted FP32"),
     ],
 )
 async def test_an_error_is_that_of_one_request_and_nothing_is_run_again(
@@ -139,6 +141,15 @@ async def test_the_one_answer_may_come_later_and_from_any_thread() -> None:
         assert not first.done()
         await asyncio.to_thread(engine.respond, 0, answer(10), answer(11))
         assert value((await first).outputs) == 10
+
+
+async def test_each_answer_says_what_taking_the_batch_apart_took() -> None:
+    async with replica(Doubling()) as (made, records):
+        timing = (await made.infer(job(1))).timing
+        await until(lambda: len(records) == 1)
+        assert timing.output == records[0].output_seconds > 0
+        assert timing.input == records[0].input_seconds
+        assert timing.input + timing.output < timing.compute <= records[0].compute_seconds
 
 
 async def test_a_request_that_ends_without_its_answer_is_an_error() -> None:

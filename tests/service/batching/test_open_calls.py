@@ -11,7 +11,7 @@ import numpy as np
 from engines.calls import Call, Response
 from engines.errors import EngineLostError
 from service.batching.losses import LONE_LOSSES
-from service.batching.open_calls import OpenCalls, Outlet
+from service.batching.open_calls import BatchSize, OpenCalls, Outlet
 from service.batching.ticket import Answer, Ticket, Waiting
 from service.batching.worker import Result
 from service.errors import EngineFailedError
@@ -19,6 +19,7 @@ from service.types import Timing
 from tests.service.batching.calls import Doubling, answer, job, read_all, replica, value
 
 LOST = EngineLostError("the process ended")
+ALONE = BatchSize(1, 1, 1)
 
 
 @dataclass
@@ -52,7 +53,7 @@ def one(*, final: bool) -> Answer:
 def test_what_comes_after_the_final_answer_is_dropped() -> None:
     heard = Heard()
     calls = heard.calls()
-    call = calls.begin(ticket(), 0, 0.0)
+    call = calls.begin(ticket(), 0, 0.0, ALONE)
     for final in (False, True, False, True):
         calls.answer(call, one(final=final), final=final)
     assert [result.final for _, result in heard.settled if isinstance(result, Answer)] == [False, True]
@@ -65,7 +66,7 @@ def test_a_loss_ends_the_calls_of_its_instance_alone() -> None:
     calls = heard.calls()
     mine, answered, other = ticket(), ticket(), ticket()
     for instance, held in ((0, mine), (0, answered), (1, other)):
-        call = calls.begin(held, instance, 0.0)
+        call = calls.begin(held, instance, 0.0, ALONE)
         calls.left(call)
         if held is answered:
             calls.answer(call, one(final=False), final=False)
@@ -80,7 +81,7 @@ def test_a_loss_between_the_end_of_the_run_and_what_is_noted_of_it_is_not_missed
     heard = Heard()
     calls = heard.calls()
     held = ticket()
-    call = calls.begin(held, 0, 0.0)
+    call = calls.begin(held, 0, 0.0, ALONE)
     calls.lost(0, LOST)
     assert not heard.again
     calls.left(call)
@@ -93,7 +94,7 @@ def test_one_that_was_alone_in_engines_that_were_lost_is_at_fault() -> None:
     calls = heard.calls()
     held = ticket()
     for _ in range(LONE_LOSSES):
-        calls.left(calls.begin(held, 0, 0.0))
+        calls.left(calls.begin(held, 0, 0.0, ALONE))
         calls.lost(0, LOST)
     assert heard.again == [held] * (LONE_LOSSES - 1)
     assert heard.condemned == [held]
@@ -103,7 +104,7 @@ def test_nobody_is_told_who_left() -> None:
     heard = Heard()
     calls = heard.calls()
     held = ticket()
-    call = calls.begin(held, 0, 0.0)
+    call = calls.begin(held, 0, 0.0, ALONE)
     calls.left(call)
     held.waiting.future.set_exception(TimeoutError())
     calls.answer(call, one(final=False), final=False)

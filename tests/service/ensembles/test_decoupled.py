@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.ensembles.work import AHEAD
@@ -75,6 +75,7 @@ async def test_answers_keep_their_order_whoever_is_first() -> None:
     assert values([found for found in [await first] if found] + await read_all(responses)) == [10, 20]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=6))
 def test_decoupled_behind_decoupled(numbers: list[int]) -> None:
     """Each answer v of the first gives v answers of the second, and all of them come in order."""

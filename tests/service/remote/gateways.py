@@ -31,6 +31,12 @@ def remote_model(root: Path, name: str, extra: str = "", **parameters: object) -
 
 @asynccontextmanager
 async def gateway_over(root: Path, *routes: Route) -> AsyncIterator[tuple[Gateway, Metrics]]:
+    async with running(root, *routes) as (runtime, gateway):
+        yield gateway, runtime.metrics
+
+
+@asynccontextmanager
+async def running(root: Path, *routes: Route) -> AsyncIterator[tuple[Runtime, Gateway]]:
     catalog = Catalog(routes={route.name: route for route in routes})
     metrics = Metrics()
     metrics.remotes.endpoints = partial(endpoints_of, catalog)
@@ -39,7 +45,7 @@ async def gateway_over(root: Path, *routes: Route) -> AsyncIterator[tuple[Gatewa
     runtime = Runtime(catalog, machine, metrics, gateway, lambda *_: None)
     await runtime.start([root], ())
     try:
-        yield gateway, metrics
+        yield runtime, gateway
     finally:
         await runtime.stop(5.0)
 

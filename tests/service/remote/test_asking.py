@@ -1,6 +1,9 @@
 """A request is answered once, by the first server or by one other."""
 
 import asyncio
+import contextlib
+import gc
+from collections.abc import Callable
 
 import pytest
 
@@ -136,6 +139,52 @@ async def test_a_caller_that_leaves_ends_what_it_asked() -> None:
     assert (endpoints[0].in_flight, len(endpoints[0].running)) == (0, 0)
     assert counts(endpoints) == [1, 0]
     assert endpoints[0].up
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EngineBusyError("full", 1.0),
+        lambda: EngineUnreachableError("gone"),
+        lambda: EngineTimeoutError("late"),
+        lambda: InvalidInputError("bad"),
+    ],
+    ids=["busy", "gone", "late", "bad"],
+)
+async def test_a_failed_request_leaves_nothing_to_the_garbage_collector(make: Callable[[], EngineError]) -> None:
+    asked, endpoints = asking(Clock(), "a", "b")
+
+    async def fail(endpoint: Endpoint, left: float) -> Response:
+        raise make()
+
+    async def ask_all() -> None:
+        for _ in range(50):
+            for endpoint in endpoints:
+                endpoint.fault = ""
+            with contextlib.suppress(EngineError):
+                await asked.anywhere(fail, FAR)
+
+    await ask_all()
+    gc.collect()
+    gc.disable()
+    try:
+        await ask_all()
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
+
+
+async def test_what_is_cut_twice_is_told_once_and_its_caller_goes_on() -> None:
+    clock = Clock()
+    _, (a,) = pool = pool_of(clock, "a")
+    server_of(a).says = ""
+    task = asyncio.create_task(Asking(pool[0], clock).anywhere(ask, FAR))
+    await settle()
+    a.cut()
+    a.cut()
+    with pytest.raises(EngineUnreachableError, match="the connection was closed"):
+        await task
+    assert not task.cancelling()
 
 
 async def test_after_its_deadline_nobody_is_asked() -> None:

@@ -11,6 +11,7 @@ from service.errors import (
     DeadlineExceededError,
     EngineFailedError,
     InvalidRequestError,
+    LoadFailedError,
     ModelUnavailableError,
     RetryLaterError,
 )
@@ -19,7 +20,7 @@ from service.routing.route import Route
 from service.types import InferRequest
 from tests.e2e.processes import Server, serving
 from tests.service.remote.conftest import identities
-from tests.service.remote.gateways import floats, gateway_over, remote_model, series, total
+from tests.service.remote.gateways import floats, gateway_over, remote_model, running, series, total
 from tests.triton.server import free_ports
 
 
@@ -115,6 +116,26 @@ async def test_a_model_whose_server_comes_later_is_opened_then(tmp_path: Path) -
                     await asyncio.sleep(0.05)
             assert (await gateway.infer(floats("both", 1))).outputs["OUTPUT0"].tolist() == [[1]]
             assert gateway.model("quick").signature.max_batch_size == 64
+
+
+@pytest.mark.parametrize("before", ["waiting", "unloaded"])
+async def test_a_load_that_found_no_server_goes_on_waiting(tmp_path: Path, before: str) -> None:
+    ports = free_ports()
+    remote_model(tmp_path / "here", "quick", urls=f"grpc://127.0.0.1:{ports.grpc}")
+    there = identities(tmp_path / "there")
+    async with running(tmp_path / "here") as (runtime, gateway):
+        if before == "unloaded":
+            await runtime.unload("quick")
+        for _ in range(2):
+            with pytest.raises(LoadFailedError, match="none of its servers can be asked"):
+                await runtime.load("quick")
+        assert gateway.model("quick").reason.startswith("none of its servers can be asked")
+        listen = ("--grpc-port", str(ports.grpc), "--drain-seconds", "0")
+        with await asyncio.to_thread(lambda: serving(tmp_path, there, *listen)):
+            async with asyncio.timeout(20):
+                while not gateway.model("quick").ready:  # noqa: ASYNC110 - as a caller would
+                    await asyncio.sleep(0.05)
+            assert (await gateway.infer(floats("quick", 1))).outputs["OUTPUT0"].tolist() == [[1]]
 
 
 def misnamed() -> InferRequest:

@@ -126,3 +126,22 @@ async def test_closing_waits_for_what_the_servers_have() -> None:
     endpoint.leave()
     await closing
     assert made["grpc://a:1"].closed
+
+
+async def test_who_joins_while_it_closes_is_closed_too() -> None:
+    made: dict[str, Server] = {}
+    pool = Pool("m", 100, Clock())
+    fleet = Fleet(servers_of(made, name="triton.svc"), pool, Clock(), Names("10.0.0.1"))
+    await fleet.open()
+    await fleet.watch(agree)
+    (endpoint,) = pool.endpoints.values()
+    endpoint.enter()
+    closing = asyncio.create_task(fleet.close(5.0))
+    await settle()
+    fleet.update(tuple(address(host) for host in ("10.0.0.1", "10.0.0.2")))
+    endpoint.leave()
+    await closing
+    assert {url: server.closed for url, server in made.items()} == {
+        "grpc://10.0.0.1:1": True,
+        "grpc://10.0.0.2:1": True,
+    }

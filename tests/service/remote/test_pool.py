@@ -56,6 +56,24 @@ def test_a_virtual_hour_of_load_finds_the_best_shares() -> None:
     assert max(endpoint.in_flight for endpoint in endpoints) < 20
 
 
+@pytest.mark.parametrize(("later", "least", "most"), [(0.01, 0.4, 0.6), (4.0, 0.0, 0.005)])
+def test_a_slow_first_answer_is_not_held_against_a_server_for_good(later: float, least: float, most: float) -> None:
+    """Twenty requests a second, one after the other: the first answer of `a` takes 4 s, the next ones `later`."""
+    clock = Clock()
+    pool, (a, b) = pool_of(clock, "a", "b")
+    shares = []
+    for _ in range(6):
+        before = a.asked
+        for _ in range(1200):
+            endpoint = pool.choose()
+            endpoint.asked += 1
+            seconds = 0.01 if endpoint is b else later if a.asked > 1 else 4.0
+            pool.answered(endpoint, 1, seconds)
+            clock.now += 0.05
+        shares.append((a.asked - before) / 1200)
+    assert least <= shares[-1] <= most
+
+
 def test_no_server_is_given_more_than_it_may_have() -> None:
     pool, endpoints = pool_of(Clock(), "a", "b", most=2)
     for _ in range(4):

@@ -27,6 +27,21 @@ async def test_a_server_that_says_no_is_out_at_once_and_back_with_a_yes() -> Non
     assert a.up
 
 
+async def test_a_probe_that_breaks_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, (a,) = pool_of(clock := Clock(), "a")
+    answers = [None, ZeroDivisionError("by chance")]
+
+    async def ready(seconds: float) -> None:
+        if error := answers.pop():
+            raise error
+
+    monkeypatch.setattr(a.remote, "ready", ready)
+    watching = asyncio.create_task(Prober(pool, agree, clock).watch(a))
+    await settle()
+    assert (a.up, a.ejections, answers) == (True, 1, [])
+    watching.cancel()
+
+
 async def test_a_silent_server_is_out_after_two_probes() -> None:
     pool, (a, _) = pool_of(clock := Clock(), "a", "b")
     prober = Prober(pool, agree, clock)

@@ -1,12 +1,14 @@
 """A model of other servers as routing sees it: sequences, streams, wrong answers, and its end."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engines.calls import Response
+from engines.calls import Question, Response
 from engines.errors import EngineBusyError, ExecutionError, InvalidInputError
 from service.errors import (
     BatchyardError,
@@ -15,6 +17,7 @@ from service.errors import (
     InvalidRequestError,
     ModelUnavailableError,
     RetryLaterError,
+    UnsupportedError,
 )
 from service.remote.asking import Asking
 from service.remote.endpoint import Endpoint
@@ -89,30 +92,51 @@ async def test_an_answer_must_be_what_was_promised(tmp_path: Path, output: str, 
         await replica.infer(job())
 
 
-async def test_a_step_of_a_sequence_is_never_asked_elsewhere(tmp_path: Path) -> None:
-    replica, endpoints = replica_of(tmp_path, Clock(), "a", "b")
-    await replica.infer(job(SequenceStep(5, start=True)))
-    server_of(endpoints[0]).says = GONE
-    with pytest.raises(EngineFailedError, match="sequence 5 of model 'm' is lost") as raised:
-        await replica.infer(job(SequenceStep(5)))
-    assert not raised.value.retryable
-    assert counts(endpoints) == [2, 0]
-    with pytest.raises(InvalidRequestError, match="sequence_start"):
-        await replica.infer(job(SequenceStep(5)))
-    await replica.infer(job(SequenceStep(5, start=True)))
-    assert counts(endpoints) == [2, 1]
+async def test_the_one_answer_of_a_decoupled_model_is_unsupported(tmp_path: Path) -> None:
+    replica, _ = replica_of(tmp_path, Clock(), "a", config=DECOUPLED)
+    with pytest.raises(UnsupportedError, match="any number of answers") as raised:
+        await replica.infer(job())
+    assert raised.value.triton == "ModelInfer RPC doesn't support models with decoupled transaction policy"
 
 
-async def test_steps_of_a_sequence_wait_for_each_other(tmp_path: Path) -> None:
-    replica, (a,) = replica_of(tmp_path, Clock(), "a")
-    server_of(a).says = ""
-    steps = [SequenceStep(5, number == 0, number == 2) for number in range(3)]
-    tasks = [asyncio.create_task(replica.infer(job(step))) for step in steps]
+async def test_a_caller_that_leaves_as_the_first_answer_comes_leaves_nothing_behind(tmp_path: Path) -> None:
+    replica, (a,) = replica_of(tmp_path, Clock(), "a", config=DECOUPLED)
+    for ticks in range(12):
+        come, ended = asyncio.Event(), asyncio.Event()
+
+        async def stream(question: Question, seconds: float) -> AsyncGenerator[Response, None]:
+            try:
+                await come.wait()  # noqa: B023
+                yield ONE
+                yield ONE
+            finally:
+                ended.set()  # noqa: B023
+
+        server_of(a).stream = stream  # type: ignore[method-assign]
+        task = asyncio.create_task(replica.stream(job()))
+        await settle()
+        come.set()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            (await task).close()
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert (a.in_flight, len(a.running), len(replica._streams)) == (0, 0, 0)
+
+
+async def test_closing_tells_who_reads_a_stream(tmp_path: Path) -> None:
+    replica, (a,) = replica_of(tmp_path, Clock(), "a", config=DECOUPLED)
+    server_of(a).stream_of, server_of(a).says = [ONE], ""
+    responses = await replica.stream(job())
+    assert (await responses.read()) is not None
+    reading = asyncio.create_task(responses.read())
     await settle()
-    assert [(one.start, one.end) for one in server_of(a).asked] == [(True, False)]
-    server_of(a).told.set()
-    await asyncio.gather(*tasks)
-    assert [(one.start, one.end) for one in server_of(a).asked] == [(True, False), (False, False), (False, True)]
+    await replica.close(0.01)
+    with pytest.raises(ModelUnavailableError, match="unloaded before the answer was complete"):
+        await reading
+    assert a.in_flight == 0
 
 
 async def read_all(responses: Responses) -> int:

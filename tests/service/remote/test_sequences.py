@@ -18,7 +18,7 @@ def test_all_requests_of_a_sequence_go_to_its_server() -> None:
     for _ in range(5):
         assert sequences.find(SequenceStep(7), pool.choose) is first
         assert sequences.find(SequenceStep("text"), pool.choose) is other
-    sequences.forget(7)
+    sequences.forget(7, first)
     with pytest.raises(InvalidRequestError, match=r"sequence 7 .* must have sequence_start") as raised:
         sequences.find(SequenceStep(7), pool.choose)
     assert "must specify the START flag" in raised.value.triton

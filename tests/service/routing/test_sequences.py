@@ -71,6 +71,14 @@ async def test_a_sequence_is_lost_with_the_model_that_had_it() -> None:
     assert len(anew.asked) == 2
 
 
+async def test_a_sequence_is_lost_with_the_model_that_was_unloaded() -> None:
+    setting = Setting("a", "b", policy=ordered)
+    await setting.infer(sequence=step("x", "s"))
+    setting.catalog.models["a"] = Model("a", reason="it was unloaded")
+    await setting.fail(SequenceLostError, sequence=step("x"))
+    assert (await setting.infer(sequence=step("x", "s"))).model == "b"
+
+
 def test_those_of_which_nothing_was_heard_for_longest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequences, "MOST", 2)
     held = Held()

@@ -177,3 +177,23 @@ async def test_a_sequence_is_lost_with_its_variant_and_may_start_at_another(tmp_
             await ask(gateway, 1, 5)
         assert (await ask(gateway, 1, 7, "s"))["OUTPUT"] == 7
         assert (await ask(gateway, 1, 1))["OUTPUT"] == 8
+
+
+async def test_a_model_loaded_anew_answers_what_waits_and_knows_no_sequences(tmp_path: Path, write: Write) -> None:
+    """As Triton: sequences end with the model that had them; what it had taken is answered."""
+    write("m", config("direct { }"))
+    accumulator(tmp_path / "m" / "1" / "model.onnx")
+    async with started(tmp_path) as (runtime, gateway):
+        names = range(1, 13)  # more than there are slots: some wait for one
+        flags = ["s", "", "", "e"]
+        taken = [asyncio.create_task(ask(gateway, name, name, flag)) for flag in flags for name in names]
+        idle = asyncio.create_task(ask(gateway, 99, 5, "s"))
+        await asyncio.sleep(0)
+        await runtime.load("m")
+        sums = [(await task)["OUTPUT"] for task in taken]
+        assert sums == [name * steps for steps in (1, 2, 3, 4) for name in names]
+        assert (await idle)["OUTPUT"] == 5
+        with pytest.raises(InvalidRequestError, match="sequence 99 of model 'm' is unknown") as caught:
+            await ask(gateway, 99, 1)
+        assert "must specify the START flag" in caught.value.triton
+        assert (await ask(gateway, 99, 1, "s"))["OUTPUT"] == 1

@@ -1,9 +1,10 @@
 """The replica of a stateful model over instances that do as they are told."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -11,15 +12,17 @@ import pytest
 from engines.model_config import ModelConfig
 from service.errors import (
     BatchyardError,
+    CallerGoneError,
     DeadlineExceededError,
     EngineFailedError,
     InvalidRequestError,
     ModelUnavailableError,
+    NotFoundError,
     RetryLaterError,
     SequenceLostError,
 )
 from service.sequences.replica import SequenceReplica
-from service.types import Job, Prediction
+from service.types import InferResponse, Job, Prediction
 from tests.service.sequences.accumulator import Accumulator, config, job, sums
 
 
@@ -116,6 +119,47 @@ async def test_a_failed_request_leaves_the_state_and_the_sequence_goes_on() -> N
         assert sums(await made.infer(job(1, 2))) == (7, 7)
 
 
+@pytest.mark.parametrize("error", [ModelUnavailableError("I said"), NotFoundError("I said"), CallerGoneError("I said")])
+async def test_what_the_model_itself_said_is_no_refusal(error: BatchyardError) -> None:
+    error.executed = True
+    instance = Accumulator()
+    instance.errors = [None, error]
+    async with replica(instance) as made:
+        await made.infer(job(1, 5, "s"))
+        failed, behind = (asyncio.create_task(made.infer(job(1, value))) for value in (1, 2))
+        assert sums(await behind) == (7, 7)
+        assert failed.exception() is error
+
+
+async def _refuse(_: Job) -> InferResponse:
+    raise RetryLaterError("busy", 1.0)
+
+
+async def garbage(made: SequenceReplica, given: Job, kind: type[BatchyardError]) -> int:
+    """Objects that 50 requests, all of them refused, leave to the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            with suppress(kind):
+                await made.infer(given)
+        await asyncio.sleep(0)
+        return gc.collect()
+    finally:
+        gc.enable()
+
+
+async def test_refused_requests_leave_nothing_for_the_garbage_collector() -> None:
+    instance = Accumulator()
+    async with replica(instance) as made:
+        for name in range(1, 5):
+            await made.infer(job(name, 1, "s"))
+        assert await garbage(made, job(9, 1, "s", deadline=0.0), DeadlineExceededError) < 50
+        await made.infer(job(1, 1, "e"))
+        instance.infer = _refuse  # type: ignore[method-assign]
+        assert await garbage(made, job(9, 1, "se"), RetryLaterError) < 50
+
+
 @pytest.mark.parametrize("error", [RetryLaterError("busy", 0.1), ModelUnavailableError("being opened anew")])
 async def test_a_refused_request_is_sent_again_and_nothing_is_lost(error: BatchyardError) -> None:
     instance = Accumulator()
@@ -124,7 +168,9 @@ async def test_a_refused_request_is_sent_again_and_nothing_is_lost(error: Batchy
         await made.infer(job(1, 5, "s"))
         refused = [asyncio.create_task(made.infer(job(1, value))) for value in (1, 2)]
         await asyncio.wait(refused)
-        assert [task.exception() for task in refused] == [error, error]
+        errors = [task.exception() for task in refused]
+        assert [(type(one), str(one)) for one in errors] == 2 * [(type(error), str(error))]
+        assert errors[0] is not errors[1], "each caller adds its own traceback and words"
         assert [sums(await made.infer(job(1, value))) for value in (1, 2)] == [(6, 6), (8, 8)]
 
 

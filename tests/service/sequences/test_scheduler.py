@@ -280,6 +280,22 @@ def test_the_requests_that_may_wait_are_bounded() -> None:
     setting.enter(3, "s")
 
 
+def test_a_full_backlog_does_not_keep_those_that_have_a_slot_from_ending() -> None:
+    setting = Setting(slots=1, max_waiting=2)
+    setting.enter(1, "s").done()
+    waiting = [setting.enter(name, "se") for name in (2, 3)]
+    assert setting.scheduler.sequences == (1, 2)
+    with pytest.raises(QueueFullError):
+        setting.enter(4, "s")
+    last = setting.enter(1, "e")
+    assert last.place == (0, 0)
+    with pytest.raises(QueueFullError):
+        setting.enter(1, "s")
+    last.done()
+    assert [one.place for one in waiting] == [(0, 0), None]
+    assert setting.scheduler.sequences == (1, 1)
+
+
 def test_who_closes_ends_idle_sequences_and_gives_up_what_waits() -> None:
     setting = Setting(slots=1)
     setting.enter(1, "s").done()

@@ -64,8 +64,8 @@ def test_the_correlation_id_is_a_tensor(datatype: DataType, name: int | str) -> 
             "sequence batching control 'CORRID' data-type is 'BYTES', but model 'm' expects",
         ),
         (BYTES, 4, "takes a string", "sequence batching control 'CORRID' data-type is 'UINT64', but model 'm' expects"),
-        (INT32, 2**31, "is above 2147483647", ""),
-        (BYTES, "x" * 129, "use at most 128", "string correlation ID cannot be longer than 128 characters"),
+        (INT32, 2**31, "is not from -2147483648 to 2147483647", ""),
+        (UINT64, -5, "is not from 0 to 18446744073709551615", ""),
     ],
 )
 def test_ids_that_do_not_fit_are_refused(datatype: DataType, name: int | str | None, said: str, triton: str) -> None:

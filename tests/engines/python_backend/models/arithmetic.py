@@ -40,6 +40,8 @@ class TritonPythonModel:
             os._exit(4)
         if what == "system exit":
             sys.exit("told to exit")
+        if what == "interrupt":
+            raise KeyboardInterrupt("told to stop")
         while what == "hang":
             time.sleep(0.05)
         if what == "own":
@@ -55,9 +57,7 @@ class TritonPythonModel:
 def _outputs(request, what):
     values = pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
     text = np.array([[b"a\0b", "\u00e9", 3, b""]], np.object_)
-    doubled = pb_utils.Tensor("Y", 2 * values.astype(np.float64 if what == "dtype" else np.float32))
-    if what == "shape":
-        doubled = pb_utils.Tensor("Y", values[0])
+    doubled = pb_utils.Tensor("Y", 2 * values)
     if what == "missing":
         return [doubled]
     return [doubled, pb_utils.Tensor("TEXT", text), pb_utils.Tensor("EXTRA", values)]

@@ -9,11 +9,21 @@ class TritonPythonModel:
 
     def execute(self, requests):
         """One response a request."""
-        return [pb_utils.InferenceResponse([_texts(ask(request))]) for request in requests]
+        return [pb_utils.InferenceResponse([_answer(request)]) for request in requests]
 
 
-def ask(request):
+def _answer(request):
     name = pb_utils.get_input_tensor_by_name(request, "MODEL").as_numpy()[0].decode()
+    if not name.startswith("ready"):
+        return _texts(ask(request, name))
+    try:
+        found = pb_utils.is_model_ready(name), pb_utils.is_model_ready(name, "2")
+    except pb_utils.TritonModelException as error:
+        found = (error,)
+    return pb_utils.Tensor("TEXT", np.array([str(each) for each in found], np.object_))
+
+
+def ask(request, name):
     question = question_of(request, name)
     if not name.startswith("many"):
         return [question.exec()]

@@ -23,6 +23,7 @@ class TritonPythonModel:
         self._same = again.Metric(labels)
         self._last = last.Metric(labels={"a": 'quo"te\n'})
         self._values = values.Metric(buckets=[1.0, 2.5])
+        self._others = values.Metric(labels={"of": "other buckets"}, buckets=[3, float("inf")])
         if "refuse" in json.loads(args["model_config"])["parameters"]:
             self._log_refusals()
 
@@ -38,6 +39,8 @@ class TritonPythonModel:
             _refusal(lambda: family("h", "", family.HISTOGRAM).Metric(buckets=[2, 1])),
             _refusal(lambda: family("h", "", family.HISTOGRAM).Metric()),
             _refusal(lambda: family("g", "", family.GAUGE).Metric({"a": 1})),
+            _refusal(lambda: family("h", "", family.HISTOGRAM).Metric(buckets=[float("nan")])),
+            _refusal(lambda: family("h", "", family.HISTOGRAM).Metric({"le": "1"}, [1])),
         ]
         for act in acts:
             pb_utils.Logger.log_info(act)

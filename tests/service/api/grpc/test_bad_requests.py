@@ -1,5 +1,10 @@
 """What is wrong with a request is said at once, and costs nobody else anything."""
 
+import gc
+import string
+from types import FrameType
+from urllib.parse import quote
+
 import grpc
 import numpy as np
 import pytest
@@ -7,6 +12,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from service.api.grpc import calls
 from tests.service.api.grpc.serving import MAX_BODY_BYTES, GrpcAddress
 from tests.service.api.grpc.test_infer import given
 
@@ -47,6 +53,9 @@ def refused(stub: Stub, request: service_pb2.ModelInferRequest) -> tuple[str, st
         (request_of(ONE, shape=[2**62] * 4), "raw_input_contents has 4"),
         (request_of(ONE, shape=[2**63 - 1] * 100_000), "wanted at most 32 dimensions of 0 or more"),
         (request_of([b""], shape=[2**62, 2**62, 0]), "cannot be held"),
+        (request_of(shape=[0, 2**62, 4]), "cannot be held"),
+        (request_of(shape=[0, 2**62, 4], contents=contents()), "cannot be held"),
+        (request_of(shape=[0, 2**62, 4], datatype="BYTES"), "cannot be held"),
         (request_of(contents=contents(fp32_contents=[1, 2])), "shape [1, 1] holds 1 elements, fp32_contents has 2"),
         (request_of(contents=contents(fp64_contents=[1])), "which is sent in fp32_contents; found fp64_contents"),
         (request_of(contents=contents(fp32_contents=[1], int_contents=[1])), "fp32_contents; found int_contents"),
@@ -161,7 +170,7 @@ def test_bytes_that_are_no_message(served: GrpcAddress) -> None:
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("letter", ["u", "ü", "語", "\U0001f600"])
+@pytest.mark.parametrize("letter", ["u", "%", "ü", "語", "\U0001f600"])
 def test_a_long_message_is_cut(stub: Stub, letter: str) -> None:
     """Else clients refuse the whole answer, for its headers are too large."""
     request = request_of(ONE)
@@ -170,4 +179,21 @@ def test_a_long_message_is_cut(stub: Stub, letter: str) -> None:
     assert status == "NOT_FOUND"
     assert message.startswith("no model '")
     assert message.endswith("...")
-    assert len(message) < 3100
+    assert 2000 < len(quote(message, string.punctuation.replace("%", " "))) < 3100
+
+
+def test_failed_calls_leave_no_cycles(stub: Stub) -> None:
+    """Of thousands a second the garbage collector would stop the world."""
+    request = request_of(ONE)
+    request.model_name = "unknown"
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(10):
+            assert refused(stub, request)[0] == "NOT_FOUND"
+        gc.collect()
+        frames = [one for one in gc.garbage if isinstance(one, FrameType)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert [frame for frame in frames if frame.f_code.co_filename == calls.__file__] == []
