@@ -111,9 +111,11 @@ def placements(config: ModelConfig) -> Iterator[str]:
 
 def instance_names(config: ModelConfig) -> Iterator[str]:
     """The name of each instance, in the order of `placements`; Triton's, where the group has none."""
+    declared = bool(config.proto.instance_group)
     for index, group in enumerate(config.instance_groups or (InstanceGroup(),)):
+        name = group.name or (f"{config.name}_{index}" if declared else config.name)
         for number in range(group.count * max(1, len(group.gpus))):
-            yield f"{group.name or f'{config.name}_{index}'}_{number}"
+            yield f"{name}_{number}"
 
 
 def open_intake(config: ModelConfig, folder: Path, version: str, most_texts: int) -> Intake:

@@ -17,7 +17,7 @@ def code_of(options: EngineOptions) -> str:
 
 def instance_of(options: EngineOptions) -> str:
     """The instance's name."""
-    return options.instance or f"{options.config.name}_0_0"
+    return options.instance or f"{options.config.name}_0"
 
 
 def arguments_of(options: EngineOptions) -> dict[str, str]:

@@ -292,7 +292,7 @@ def _hopeless(predicted: Prediction, left: float) -> DeadlineHopelessError:
     """The refusal, with the time until so much of the queue is done that it would fit; at least a probe's."""
     drain = (predicted.p95 - left) * (predicted.seconds / predicted.p95 if predicted.p95 else 1.0)
     return DeadlineHopelessError(
-        f"a deadline in {1000 * left:.0f} ms cannot be met: it is predicted in {1000 * predicted.seconds:.0f} ms, "
-        f"and in {1000 * predicted.p95:.0f} ms with 95 % certainty",
+        f"a deadline in {max(0.0, 1000 * left):.0f} ms cannot be met: it is predicted in "
+        f"{1000 * predicted.seconds:.0f} ms, and in {1000 * predicted.p95:.0f} ms with 95 % certainty",
         drain if drain <= predicted.queue else max(drain, PROBE),
     )

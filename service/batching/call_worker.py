@@ -21,13 +21,12 @@ _NO_REQUEST = InferRequest("", {})
 
 @dataclass(frozen=True, slots=True)
 class CallWorker:
-    """The engine of one instance, `number`; used by the one thread that owns the engine, `respond` by any.
+    """One engine; used by the one thread that owns it, `respond` by any.
 
     An error belongs to the call that it names, so that no batch is run again in halves: a model may count its runs.
     """
 
     engine: CallEngine
-    number: int
     check: OutputCheck
     calls: OpenCalls
     clock: Clock
@@ -36,9 +35,9 @@ class CallWorker:
         """Has the engine look at a batch; what it answers later comes by the calls' `respond`."""
         executed = Executed(batch)
         start = self.clock()
-        alone = len(batch.tickets) == 1 and not self.calls.of(self.number)
+        alone = len(batch.tickets) == 1 and not self.calls.of(self.engine)
         size = BatchSize(len(batch.tickets), batch.tokens, batch.layout.slots)
-        opened = [self.calls.begin(ticket, self.number, start, size) for ticket in batch.tickets]
+        opened = [self.calls.begin(ticket, self.engine, start, size) for ticket in batch.tickets]
         calls = [self._call(call) for call in opened]
         executed.input_seconds = self.clock() - start
         for opened_call in opened:
@@ -87,7 +86,7 @@ class CallWorker:
     def respond(self, call: OpenCall, response: Response) -> None:
         """Takes an answer that `execute` did not return."""
         if isinstance(response.error, EngineLostError):
-            self.calls.lost(self.number, response.error)
+            self.calls.lost(self.engine, response.error)
             return
         several = call.several
         result = self._result(call, response)

@@ -25,7 +25,7 @@ class BatchSize(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class OpenCall:
-    """One try to have a ticket answered, from `start` on the gateway's clock, by the engine of `instance`.
+    """One try to have a ticket answered, from `start` on the gateway's clock, by `engine`.
 
     `batch`: the one it was in; `input`: seconds that laying it out took. `running`: the engine's `execute` holds it.
     `answers`: what it was given so far. `over`: no more is taken. `lost`: the engine's end, heard of while `execute`
@@ -33,7 +33,7 @@ class OpenCall:
     """
 
     ticket: Ticket
-    instance: int
+    engine: object
     start: float
     batch: BatchSize
     input: float = 0.0
@@ -73,24 +73,24 @@ class OpenCalls:
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self, ticket: Ticket, instance: int, now: float, batch: BatchSize) -> OpenCall:
+    def begin(self, ticket: Ticket, engine: object, now: float, batch: BatchSize) -> OpenCall:
         """An engine is about to look at a ticket."""
-        call = OpenCall(ticket, instance, now, batch)
+        call = OpenCall(ticket, engine, now, batch)
         with self._changed:
             self._open.add(call)
         return call
 
-    def of(self, instance: int) -> int:
-        """Calls that this instance has open."""
+    def of(self, engine: object) -> int:
+        """Calls that this engine has open."""
         with self._changed:
-            return sum(call.instance == instance for call in self._open)
+            return sum(call.engine is engine for call in self._open)
 
     def left(self, call: OpenCall) -> None:
         """`execute` is done with it, and left it open: what answers it comes later."""
         with self._changed:
             call.running = False
         if call.lost is not None:
-            self.lost(call.instance, call.lost)
+            self.lost(call.engine, call.lost)
 
     def end(self, call: OpenCall) -> bool:
         """Takes no more for it; False where it was over already."""
@@ -116,10 +116,13 @@ class OpenCalls:
             if not call.ticket.gone:
                 self._outlet.settle(call.ticket, result)
 
-    def lost(self, instance: int, error: EngineLostError) -> None:
-        """An engine was lost: ends what it left open. What has an answer already is never tried again."""
+    def lost(self, engine: object, error: EngineLostError) -> None:
+        """An engine was lost: ends what it left open. What has an answer already is never tried again.
+
+        Its last words may come when another has taken its place, so they count for its own calls only.
+        """
         with self._changed:
-            mine = [call for call in self._open if call.instance == instance]
+            mine = [call for call in self._open if call.engine is engine]
             for call in mine:
                 call.lost = error
             ended = [call for call in mine if not call.running and self._end(call)]
@@ -138,10 +141,10 @@ class OpenCalls:
         else:
             self._outlet.again(ticket)
 
-    def wait(self, instance: int) -> None:
-        """Blocks until nobody waits for a call that this instance has open, or until they are given up."""
+    def wait(self, engine: object) -> None:
+        """Blocks until nobody waits for a call that this engine has open, or until they are given up."""
         with self._changed:
-            while not self._given_up and any(c.instance == instance and not c.ticket.gone for c in self._open):
+            while not self._given_up and any(c.engine is engine and not c.ticket.gone for c in self._open):
                 self._changed.wait(_PAUSE)
 
     def give_up(self) -> list[Ticket]:

@@ -182,9 +182,9 @@ class LocalReplica:
         while engine is not None:
             lost = self._work(number, engine)
             if lost is None:
-                self._calls.wait(number)
+                self._calls.wait(engine)
             else:
-                self._calls.lost(number, lost)
+                self._calls.lost(engine, lost)
             engine.close()
             if lost is None or self._handover.unwanted(0.0):
                 return
@@ -196,7 +196,7 @@ class LocalReplica:
 
     def _work(self, number: int, engine: AnyEngine) -> EngineLostError | None:
         """Runs batches until the model is closed, or until the engine is lost."""
-        worker = self._worker(number, engine)
+        worker = self._worker(engine)
         while (taken := self._handover.next(number)).batch is not None:
             executed = worker.execute(taken.batch)
             self._handover.finished(number, executed)
@@ -208,10 +208,10 @@ class LocalReplica:
                 return lost
         return None
 
-    def _worker(self, number: int, engine: AnyEngine) -> Worker | CallWorker:
+    def _worker(self, engine: AnyEngine) -> Worker | CallWorker:
         check = OutputCheck(engine.signature, self.identity.finite)
         if isinstance(engine, CallEngine):
-            return CallWorker(engine, number, check, self._calls, self._clock)
+            return CallWorker(engine, check, self._calls, self._clock)
         return Worker(engine, check, self._batcher.composer, self._clock)
 
     def _tell(self, callback: Callable[..., None], *arguments: object) -> None:

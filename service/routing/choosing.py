@@ -203,7 +203,7 @@ def in_time(errand: Errand, options: Sequence[Option], now: float) -> list[Optio
 def _hopeless(route: Route, options: Sequence[Option], left: float) -> DeadlineHopelessError:
     times = ", ".join(f"{option.variant.model} {1000 * option.prediction.p95:.0f} ms" for option in options)
     return DeadlineHopelessError(
-        f"deadline in {1000 * left:.0f} ms cannot be met by route {route.name!r}: predicted are {times}",
+        f"deadline in {max(0.0, 1000 * left):.0f} ms cannot be met by route {route.name!r}: predicted are {times}",
         min(option.prediction.p95 for option in options) - left,
     )
 

@@ -90,7 +90,7 @@ class Router:
         prediction, left = served.replica.predict(cost_of(request, served), request.deadline), request.deadline - now
         if is_hopeless(prediction, left):
             found = f"the answer is predicted in {1000 * prediction.p95:.0f} ms"
-            text = f"deadline in {1000 * left:.0f} ms cannot be met: {found}"
+            text = f"deadline in {max(0.0, 1000 * left):.0f} ms cannot be met: {found}"
             raise DeadlineHopelessError(text, prediction.p95 - left)
 
     def _replaced(self, served: Served, request: Request) -> bool:

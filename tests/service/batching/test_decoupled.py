@@ -132,6 +132,7 @@ async def test_the_engine_s_loss_ends_what_has_an_answer_and_the_rest_is_asked_a
         await until(lambda: len(old.open) == 2)
         await asyncio.to_thread(old.lose)
         await until(lambda: len(new.open) == 1)
+        await asyncio.to_thread(old.respond, 1, Response(error=old.lost))  # late: this is another engine's now
         await asyncio.to_thread(new.respond, 0, answer(7))
         assert await read_all(await task) == [(7, True)]
         assert (await begun_already.read()) is not None
