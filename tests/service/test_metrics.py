@@ -114,7 +114,9 @@ def test_labels_are_escaped() -> None:
 
 def test_counters_carry_tritons_own_names() -> None:
     metrics = Metrics()
-    metrics.batch_done(BatchRecord("minilm", "1", requests=3, rows=3, tokens=60, slots=64, compute_seconds=0.01))
+    metrics.batch_done(
+        BatchRecord("minilm", "1", requests=3, rows=3, tokens=60, slots=64, compute_seconds=0.01, answered=3)
+    )
     lines = metrics.exposition()[0].decode().splitlines()
     assert "# TYPE nv_inference_count counter" in lines
     assert 'nv_inference_count{model="minilm",version="1"} 3' in lines
