@@ -17,7 +17,9 @@ def code_of(options: EngineOptions) -> str:
 
 def instance_of(options: EngineOptions) -> str:
     """The instance's name."""
-    return options.instance or f"{options.config.name}_0"
+    config = options.config
+    group = f"{config.name}_0" if config.proto.instance_group else config.name
+    return options.instance or f"{group}_0"
 
 
 def arguments_of(options: EngineOptions) -> dict[str, str]:

@@ -102,7 +102,7 @@ def test_an_execution_that_fails_is_an_error_of_all_its_requests(engine: CallEng
     for response in run(engine, call({"X": ROWS}), wanting(what)):
         assert type(response.error) is ExecutionError
         assert str(response.error).startswith(
-            f"Failed to process the request(s) for model 'arithmetic_0', message: {words}"
+            f"Failed to process the request(s) for model 'arithmetic_0_0', message: {words}"
         )
         assert "model.py" not in str(response.error)
     assert np.array_equal(outputs(engine, call({"X": ROWS}))["Y"], 2 * ROWS)
@@ -153,7 +153,7 @@ def test_a_request_shows_what_the_caller_said(models: Opener) -> None:
     }
     assert {key: args[key] for key in args if key not in ("model_config", "model_repository")} == {
         "model_instance_kind": "CPU",
-        "model_instance_name": "fields_0",
+        "model_instance_name": "fields_0_0",
         "model_instance_device_id": "0",
         "model_version": "1",
         "model_name": "fields",
