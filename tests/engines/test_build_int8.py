@@ -16,6 +16,7 @@ from engines.build.manifest import digest, read_manifest
 from engines.build.report import report
 from engines.repository import scan
 from tests.engines.tiny_encoder import Shape, build, failure, write_encoder
+from tests.engines.vnni import NEEDS_VNNI
 
 SHAPE = Shape(
     hidden=32,
@@ -68,6 +69,7 @@ def manifest(repository: Path, name: str) -> dict[str, Any]:
     return found
 
 
+@NEEDS_VNNI
 def test_another_encoder_becomes_int8_on_every_engine(
     source: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

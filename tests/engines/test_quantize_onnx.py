@@ -18,6 +18,7 @@ from engines.errors import EngineError
 from engines.tensor import Array
 from engines.text import Tokenizer
 from tests.engines.tiny_encoder import VOCABULARY, write_encoder
+from tests.engines.vnni import NEEDS_VNNI
 
 SHIPPED = Path(__file__).parents[2] / "model_repository" / "minilm_onnx"
 
@@ -187,6 +188,7 @@ def test_padding_does_not_widen_the_ranges(tmp_path: Path) -> None:
     assert close.min() > 0.99999
 
 
+@NEEDS_VNNI
 def test_a_layer_without_bias_or_attention(tmp_path: Path) -> None:
     graph = GraphWriter("plain")
     ids, segments = graph.input("input_ids", ("rows", "width")), graph.input("segment_ids", ("rows", "width"))
@@ -254,6 +256,7 @@ def test_weights_outside_the_folder(tmp_path: Path) -> None:
     assert "external_data" in failure(moved, packed_samples(random_texts(4), 32, 1))
 
 
+@NEEDS_VNNI
 def test_minilm_on_banking77(tmp_path: Path, banking77: Path) -> None:
     graph = SHIPPED / "1" / "model.onnx"
     if not graph.exists():

@@ -22,6 +22,7 @@ from engines.tensor import Array
 from engines.text import Tokenizer
 from tests.engines.conformance.reference import HIDDEN, VOCABULARY, write_encoder
 from tests.engines.small_onnx import options
+from tests.engines.vnni import NEEDS_VNNI
 
 for needed in ("openvino", "nncf"):
     if find_spec(needed) is None:
@@ -125,6 +126,7 @@ def worst_difference(engine: Engine, tokens: Sequence[Array], widths: Sequence[i
     return worst
 
 
+@NEEDS_VNNI
 def test_it_is_near_fp32(graph: Path, model: Path) -> None:
     tokens = made_up(100, 2)
     exact = open_engine(options(graph.parents[1], "openvino", PACKED))

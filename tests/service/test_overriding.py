@@ -193,7 +193,8 @@ async def test_a_model_that_the_repository_does_not_have(root: Path, home: Path)
 async def test_a_caller_that_leaves_leaves_nothing_half_done(root: Path, home: Path) -> None:
     async with started(root) as (runtime, gateway):
         leaver = asyncio.create_task(runtime.load("made", FILES))
-        await asyncio.sleep(0.01)
+        for _ in range(3):  # it has begun, and reads the disk
+            await asyncio.sleep(0)
         leaver.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaver

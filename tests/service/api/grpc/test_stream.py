@@ -164,7 +164,7 @@ def test_requests_of_one_sequence_run_one_after_another(stub: Stub, gateway: Grp
 def test_requests_in_hand_are_bounded(stub: Stub, gateway: GrpcGateway) -> None:
     """The caller writes on, but what is not read waits with it."""
     gateway.most = 0
-    many = (request_of("identity", delay_ms=100) for _ in range(2 * MOST_IN_HAND))
+    many = (request_of("identity", delay_ms=1000) for _ in range(2 * MOST_IN_HAND))
     assert len(list(stub.ModelStreamInfer(many))) == 2 * MOST_IN_HAND
     assert gateway.most == MOST_IN_HAND
 
