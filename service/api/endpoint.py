@@ -3,11 +3,11 @@
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from service.api.errors import Shape, error_reply
+from service.api.event_stream import EventStream
 from service.api.explain import explain_refusal
 from service.api.headers import RequestHeaders, RequestIds
 from service.api.hints import wants_explanation
@@ -24,21 +24,7 @@ class Call:
     receive: Receive
 
 
-class Streamed(Protocol):
-    """An answer that is sent in pieces."""
-
-    @property
-    def started(self) -> bool:
-        """Has the caller got the head of the response? Then an error can only be a piece."""
-
-    async def send(self, send: Send, request_id: bytes) -> None:
-        """Sends all of it; raises."""
-
-    async def fail(self, send: Send, error: bytes) -> None:
-        """Ends a response that has started with `error`, JSON."""
-
-
-AnswerCall = Callable[[Call], Awaitable[Reply | Streamed]]
+AnswerCall = Callable[[Call], Awaitable[Reply | EventStream]]
 """Answers a call, or raises."""
 
 
@@ -54,7 +40,7 @@ class HotEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: RequestHeaders = dict(scope["headers"])
         request_id = self._request_id(headers)
-        stream: Streamed | None = None
+        stream: EventStream | None = None
         try:
             reply = await self._answer(Call(scope["path_params"], headers, receive))
             if not isinstance(reply, Reply):

@@ -28,7 +28,7 @@ NewChoice = Callable[[int, bytes], ChoiceChunks]
 
 
 class Chunks:
-    """Implements `service.api.streaming.EventEncoder` for a request of `answers` choices.
+    """Implements `service.api.generation_stream.EventEncoder` for a request of `answers` choices.
 
     `usage`: every chunk has the field, and a last one without choices fills it. `metadata`: what a pipeline found out;
     it stands in the chunk that finishes the last choice.

@@ -10,14 +10,15 @@ from service.api.deadlines import deadline_of, stream_deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.errors import OK
+from service.api.event_stream import EventStream
 from service.api.generation_body import read_generation_body
 from service.api.generation_headers import head_of
+from service.api.generation_stream import stream_generation
 from service.api.hints import hints_of
 from service.api.limits import Limits
 from service.api.openai_answers import Envelope
 from service.api.openai_chunks import Chunks, NewChoice
 from service.api.reply import JSON_TYPE, Reply
-from service.api.streaming import EventStream
 from service.gateway import Gateway
 from service.generating import GenerateRequest, Generation
 
@@ -77,4 +78,5 @@ class OpenAIGeneration:
             return Chunks(asked.envelope, asked.new_choice, asked.answers, metadata, usage=asked.usage)
 
         generate = partial(self._gateway.generate, request)
-        return EventStream(generate, chunks, head_of(request.hints), call.receive, self._limits)
+        work = partial(stream_generation, generate, chunks, head_of(request.hints))
+        return EventStream(work, call.receive, self._limits)

@@ -6,21 +6,22 @@ from functools import partial
 from orjson import dumps
 
 from engines.generation import Delta, Event
-from service.api.answer_stream import AnswerStream
+from service.api.answer_stream import stream_answers
 from service.api.body import read_body
 from service.api.collecting import collect
 from service.api.deadlines import deadline_of, stream_deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
 from service.api.errors import OK
+from service.api.event_stream import EventStream
 from service.api.generation_body import read_generation_body
 from service.api.generation_headers import head_of
+from service.api.generation_stream import stream_generation
 from service.api.headers import answer_headers
 from service.api.hints import hints_of
 from service.api.known import ready_signature
 from service.api.limits import Limits
 from service.api.reply import JSON_TYPE, Reply
-from service.api.streaming import EventStream
 from service.api.v2_generate_messages import GenerateAsked, decode_generate
 from service.api.v2_generate_tensors import decode_fields, encode_fields
 from service.api.v2_parameters import settle
@@ -69,14 +70,15 @@ class GenerateStream:
         self._gateway = gateway
         self._limits = limits
 
-    async def __call__(self, call: Call) -> EventStream | AnswerStream:
+    async def __call__(self, call: Call) -> EventStream:
         """Raises `BatchyardError`."""
         gateway, limits = self._gateway, self._limits
         arrived = gateway.clock()
         if _takes_tensors(gateway, call):
             wanted = await _tensors(gateway, limits, call, arrived)
             ask = partial(gateway.stream, wanted)
-            return AnswerStream(ask, lambda answer: encode_fields(answer, wanted.id), call.receive, limits)
+            answers = partial(stream_answers, ask, lambda answer: encode_fields(answer, wanted.id))
+            return EventStream(answers, call.receive, limits)
         asked = decode_generate(await read_generation_body(call, limits, "text_input"))
         if asked.stream is False:
             raise InvalidRequestError("stream is false; ask /generate for a whole answer", "stream")
@@ -88,7 +90,8 @@ class GenerateStream:
             return Pieces(_opening(generation, asked))
 
         generate = partial(gateway.generate, request)
-        return EventStream(generate, pieces, head_of(request.hints), call.receive, limits)
+        work = partial(stream_generation, generate, pieces, head_of(request.hints))
+        return EventStream(work, call.receive, limits)
 
 
 def _takes_tensors(gateway: Gateway, call: Call) -> bool:
@@ -135,7 +138,10 @@ def _opening(generation: Generation, asked: GenerateAsked) -> bytes:
 
 
 class Pieces:
-    """Implements `service.api.streaming.EventEncoder`: each event has the text that is new behind `opening`, JSON."""
+    """Implements `service.api.generation_stream.EventEncoder`: each event has the text that is new, behind `opening`.
+
+    `opening`: the JSON of an answer, up to its text.
+    """
 
     def __init__(self, opening: bytes) -> None:
         self._opening = b"data: " + opening

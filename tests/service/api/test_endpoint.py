@@ -2,16 +2,18 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from engines.generation import GenerationCall
 from service.api.endpoint import Call, HotEndpoint
 from service.api.errors import openai_shape, v2_shape
+from service.api.event_stream import EventStream
 from service.api.generation_headers import head_of
+from service.api.generation_stream import stream_generation
 from service.api.limits import Limits
 from service.api.reply import Reply
-from service.api.streaming import EventStream
 from service.api.v2_generate import Pieces
 from service.generating import GenerateRequest, Generation
 from service.types import NO_HINTS
@@ -57,7 +59,8 @@ async def test_a_stream_that_the_stopping_server_cancels_ends_with_an_event(tmp_
         def pieces(_: Generation) -> Pieces:
             return Pieces(b'{"text_output":')
 
-        return EventStream(generate, pieces, head_of(NO_HINTS), call.receive, Limits())
+        work = partial(stream_generation, generate, pieces, head_of(NO_HINTS))
+        return EventStream(work, call.receive, Limits())
 
     async def send(message: Any) -> None:
         sent.append(message)
