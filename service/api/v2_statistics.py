@@ -5,8 +5,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from service.api.statistics_form import told
 from service.gateway import Gateway
-from service.telemetry.statistics import BatchStatistics, Duration, ModelStatistics, ResponseStatistics
+from service.telemetry.statistics import ModelStatistics
 
 
 class V2Statistics:
@@ -33,51 +34,4 @@ class V2Statistics:
 
 
 def _told(found: Sequence[ModelStatistics]) -> dict[str, Any]:
-    return {"model_stats": [_model(one) for one in found]}
-
-
-def _model(one: ModelStatistics) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "version": one.version,
-        "last_inference": one.last_inference,
-        "inference_count": one.inference_count,
-        "execution_count": one.execution_count,
-        "inference_stats": {
-            "success": _duration(one.success),
-            "fail": _duration(one.fail),
-            "queue": _duration(one.queue),
-            "compute_input": _duration(one.compute_input),
-            "compute_infer": _duration(one.compute_infer),
-            "compute_output": _duration(one.compute_output),
-            "cache_hit": _duration(one.cache_hit),
-            "cache_miss": _duration(one.cache_miss),
-        },
-        "response_stats": {number: _response(responses) for number, responses in one.responses.items()},
-        "batch_stats": [_batch(batch) for batch in one.batches.values()],
-        "memory_usage": [],
-    }
-
-
-def _response(responses: ResponseStatistics) -> dict[str, Any]:
-    return {
-        "compute_infer": _duration(responses.compute_infer),
-        "compute_output": _duration(responses.compute_output),
-        "success": _duration(responses.success),
-        "fail": _duration(responses.fail),
-        "empty_response": _duration(responses.empty_response),
-        "cancel": _duration(responses.cancel),
-    }
-
-
-def _batch(batch: BatchStatistics) -> dict[str, Any]:
-    return {
-        "batch_size": batch.batch_size,
-        "compute_input": _duration(batch.compute_input),
-        "compute_infer": _duration(batch.compute_infer),
-        "compute_output": _duration(batch.compute_output),
-    }
-
-
-def _duration(duration: Duration) -> dict[str, int]:
-    return {"count": duration.count, "ns": duration.ns}
+    return {"model_stats": [told(one) for one in found]}
