@@ -37,12 +37,11 @@ from service.errors import (
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.owner import Owned
 from service.responses import OneResponse, has_many_answers
+from service.timers import deadline_timer
 from service.types import InferResponse, Job, Prediction, Responses
 
 LOGGER = logging.getLogger("batchyard.batching")
 
-_FAR = 1e6
-"""Seconds: what a timer takes for a deadline that never comes."""
 _CLOSING = 1.0
 """Seconds that engines have to end when the calls that they had open were given up."""
 
@@ -141,7 +140,7 @@ class LocalReplica:
         waiting = Waiting(future, [None] * len(job.parts), len(job.parts), now, request=request, slot=job.slot)
         self._submit(waiting, job, now)
         left = request.deadline - now
-        timer = self._loop.call_later(min(left, _FAR), self._too_late, waiting, left)
+        timer = deadline_timer(self._loop, left, self._too_late, waiting, left)
         try:
             return self._response(await future, waiting, job)
         except asyncio.CancelledError:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 
 from service.batching.ticket import Answer
 from service.errors import DeadlineExceededError, SlowReaderError
+from service.timers import deadline_timer
 from service.types import InferResponse
-
-_FAR = 1e6
-"""Seconds: what a timer takes for a deadline that never comes."""
 
 
 class LocalResponses:
@@ -31,7 +29,7 @@ class LocalResponses:
 
     def expire_in(self, seconds: float) -> None:
         """Ends it with `DeadlineExceededError` where the last answer is not there by then."""
-        self._timer = asyncio.get_running_loop().call_later(min(max(0.0, seconds), _FAR), self._expire, seconds)
+        self._timer = deadline_timer(asyncio.get_running_loop(), seconds, self._expire, seconds)
 
     def _expire(self, seconds: float) -> None:
         so_far = f"{self._count} were" if self._count else "none was"

@@ -24,12 +24,10 @@ from service.errors import (
     RetryLaterError,
 )
 from service.generating import GenerationTiming
+from service.timers import FAR, deadline_timer
 from service.types import DIRECT, Routed
 
 Stream = AsyncGenerator[Sequence[Event], None]
-
-_FAR = 1e6
-"""Seconds: what a timer takes for a deadline that never comes."""
 
 
 class RemoteGeneration:
@@ -67,10 +65,10 @@ class RemoteGeneration:
 
     def expire_in(self, seconds: float) -> None:
         """Ends it with `DeadlineExceededError` if it is not complete by then, read or not."""
-        self._timer = asyncio.get_running_loop().call_later(min(max(seconds, 0.0), _FAR), self._expire, seconds)
+        self._timer = deadline_timer(asyncio.get_running_loop(), seconds, self._expire, seconds)
 
     def _expire(self, seconds: float) -> None:
-        if seconds <= _FAR:
+        if seconds <= FAR:
             self.cut(DeadlineExceededError("the deadline passed before the answer was complete"))
 
     async def begin(self) -> None:

@@ -15,11 +15,10 @@ from service.sequences.responses import StepResponses
 from service.sequences.scheduler import Scheduler
 from service.sequences.steps import Step, Steps
 from service.sequences.turns import Place, Turn
+from service.timers import deadline_timer
 from service.types import InferResponse, Job, Prediction, Responses
 
 Answer = TypeVar("Answer")
-_FAR = 1e6
-"""Seconds: what a timer takes for a deadline that never comes."""
 
 
 class SequenceReplica:
@@ -109,7 +108,7 @@ class SequenceReplica:
         sequence = self._scheduler.enter(turn)
         start = self._clock()
         left = job.request.deadline - start
-        timer = self._loop.call_later(max(0.0, min(left, _FAR)), _too_late, turn, left)
+        timer = deadline_timer(self._loop, left, _too_late, turn, left)
         try:
             place = await future
         except BaseException:
