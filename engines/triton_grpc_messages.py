@@ -1,6 +1,5 @@
 """Questions and answers as messages of the v2 gRPC protocol."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -9,26 +8,13 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfigProto
 
 from engines.calls import Parameter, Question, Response
 from engines.errors import InvalidInputError, InvalidOutputError
+from engines.grpc_values import CONTENTS, set_parameter
 from engines.tensor import Array, data_type_of, encode_raw
 from engines.triton_tensors import from_raw, from_values
 
 FINAL = "triton_final_response"
 EMPTY_FINAL = "triton_enable_empty_final_response"
 _MOST_MICROSECONDS = 2**62
-_CONTENTS: Mapping[str, str] = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
 
 
 def write(question: Question, model: str, version: str, timeout: float) -> Any:
@@ -41,7 +27,7 @@ def write(question: Question, model: str, version: str, timeout: float) -> Any:
         request.outputs.add(name=name)
     for name, value in parameters_of(question, timeout).items():
         try:
-            _set(request.parameters[name], value)
+            set_parameter(request.parameters[name], value)
         except ValueError as error:
             raise InvalidInputError(f"parameter {name!r} cannot be sent to the model's server: {error}") from None
     return request
@@ -57,20 +43,6 @@ def parameters_of(question: Question, timeout: float) -> dict[str, Parameter]:
     if timeout < _MOST_MICROSECONDS / 1e6:
         found["timeout"] = max(1, int(timeout * 1e6))
     return found
-
-
-def _set(message: Any, value: Parameter) -> None:
-    match value:
-        case bool():
-            message.bool_param = value
-        case int() if value >= 2**63:
-            message.uint64_param = value
-        case int():
-            message.int64_param = value
-        case float():
-            message.double_param = value
-        case str():
-            message.string_param = value
 
 
 def read(answer: Any) -> Response:
@@ -102,7 +74,7 @@ def _outputs(answer: Any) -> dict[str, Array]:
 
 
 def _values(tensor: Any) -> Any:
-    field = _CONTENTS.get(tensor.datatype)
+    field = CONTENTS.get(tensor.datatype)
     if field is None:
         raise InvalidOutputError(
             f"output {tensor.name!r} of the other server is {tensor.datatype} without raw contents"

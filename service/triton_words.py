@@ -12,6 +12,11 @@ _NOTE = (
 )
 
 
+def in_request(id: str, text: str) -> str:
+    """What is wrong with one request."""
+    return f"[request id: {id or '<id_unknown>'}] {text}"
+
+
 def unknown_model(name: str, version: str = "") -> str:
     """Nothing has this name, or this version of it is not served."""
     return f"Request for unknown model: '{name}'{f' version {version}' if version else ''} is not found"
@@ -62,8 +67,8 @@ def count(request: InferRequest, signature: Signature) -> str:
     most, least, found = len(signature.inputs), len(required), len(request.inputs)
     wanted = f"{most} inputs" if most == least else f"number of inputs between {least} and {most}"
     missing = [name for name in required if name not in request.inputs]
-    return _in(
-        request,
+    return in_request(
+        request.id,
         f"expected {wanted} but got {found} inputs for model '{request.model}'. Got input(s) "
         f"[{_quoted(reversed(request.inputs))}], but missing required input(s) "
         f"{f'[{_quoted(missing)}]' if missing else ']'}. Please provide all required input(s).",
@@ -72,13 +77,13 @@ def count(request: InferRequest, signature: Signature) -> str:
 
 def no_inputs(request: InferRequest) -> str:
     """No input at all, where all of them are optional."""
-    return _in(request, "out of bounds index 0: request has 0 inputs")
+    return in_request(request.id, "out of bounds index 0: request has 0 inputs")
 
 
 def datatype(request: InferRequest, spec: TensorSpec, array: Array) -> str:
     """An input of another data type than the model's."""
     found = f"inference input '{spec.name}' data-type is '{data_type_of(array)}'"
-    return _in(request, f"{found}, but model '{request.model}' expects '{spec.datatype}'")
+    return in_request(request.id, f"{found}, but model '{request.model}' expects '{spec.datatype}'")
 
 
 def shape(request: InferRequest, spec: TensorSpec, array: Array, max_batch_size: int) -> str:
@@ -88,18 +93,18 @@ def shape(request: InferRequest, spec: TensorSpec, array: Array, max_batch_size:
     wanted = [-1, *spec.shape] if max_batch_size else spec.shape
     found = f"unexpected shape for input '{spec.name}' for model '{request.model}'."
     text = f"{found} Expected {_dims(wanted)}, got {_dims(array.shape)}."
-    return _in(request, f"{text} {_NOTE}" if max_batch_size else text)
+    return in_request(request.id, f"{text} {_NOTE}" if max_batch_size else text)
 
 
 def given_twice(id: str, name: str) -> str:
     """An input that is there twice."""
-    return f"[request id: {id or '<id_unknown>'}] input '{name}' already exists in request"
+    return in_request(id, f"input '{name}' already exists in request")
 
 
 def raw_inputs(model: str, found: int) -> str:
     """A raw request to a model of several inputs."""
     text = f"Raw request must only have 1 input (found 1) to be deduced but got {found} inputs in '{model}'"
-    return f"[request id: <id_unknown>] {text} model configuration"
+    return in_request("", f"{text} model configuration")
 
 
 def rows_differ(request: InferRequest) -> str:
@@ -107,22 +112,18 @@ def rows_differ(request: InferRequest) -> str:
     lengths = {name: array.shape[:1] for name, array in reversed(request.inputs.items())}
     last = next(iter(lengths.values()))
     odd = next(name for name, length in lengths.items() if length != last)
-    return _in(request, f"input '{odd}' batch size does not match other inputs for '{request.model}'")
+    return in_request(request.id, f"input '{odd}' batch size does not match other inputs for '{request.model}'")
 
 
 def too_many_rows(request: InferRequest, max_batch_size: int) -> str:
     """A batch of none, or above max_batch_size; Triton looks for different batches first."""
     if _differ(request):
         return rows_differ(request)
-    return _in(request, f"inference request batch-size must be <= {max_batch_size} for '{request.model}'")
+    return in_request(request.id, f"inference request batch-size must be <= {max_batch_size} for '{request.model}'")
 
 
 def _differ(request: InferRequest) -> bool:
     return len({array.shape[:1] for array in request.inputs.values()}) > 1
-
-
-def _in(request: InferRequest, text: str) -> str:
-    return f"[request id: {request.id or '<id_unknown>'}] {text}"
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from tritonclient.grpc.service_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 
+from engines.grpc_values import set_parameter
 from engines.tensor import data_type_of, encode_raw
 from service.api.classification import Classes
-from service.api.grpc.parameters import check_version, read_classes, read_parameters, set_parameter
+from service.api.grpc.parameters import check_version, read_classes, read_parameters
 from service.api.grpc.tensors import decode_inputs
 from service.errors import InvalidRequestError, UnsupportedError
 from service.types import InferRequest, InferResponse

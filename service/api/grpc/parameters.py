@@ -66,19 +66,6 @@ def read_classes(given: Mapping[str, InferParameter]) -> int:
     return count
 
 
-def set_parameter(parameter: InferParameter, value: Parameter) -> None:
-    """Writes a value as the kind that it is."""
-    match value:
-        case bool():
-            parameter.bool_param = value
-        case int():
-            parameter.int64_param = value
-        case str():
-            parameter.string_param = value
-        case float():
-            parameter.double_param = value
-
-
 def check_version(version: str) -> None:
     """Raises `InvalidRequestError` where it is neither empty nor a whole number."""
     if version and not version.isdecimal():

@@ -7,28 +7,15 @@ import numpy as np
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from engines.errors import InvalidInputError
+from engines.grpc_values import CONTENTS
 from engines.tensor import BYTES, Array, DataType, data_type, element_count
 from service.api.json_tensors import MAX_RANK
 from service.api.v2_request import decode_binary
 from service.errors import InvalidRequestError, UnsupportedError
+from service.triton_words import given_twice, in_request
 
 InputTensor = ModelInferRequest.InferInputTensor
 
-_FIELDS: Mapping[str, str] = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-"""Data type -> the list that holds it; the others have none."""
 _TYPES: Mapping[str, str] = {
     "bool_contents": "BOOL",
     "int_contents": "INT32",
@@ -50,7 +37,7 @@ def decode_inputs(message: ModelInferRequest) -> dict[str, Array]:
     for index, tensor in enumerate(tensors):
         name = tensor.name
         if name in inputs:
-            said = _in(message, f"input '{name}' already exists in request")
+            said = given_twice(message.id, name)
             raise InvalidRequestError(f"input {name!r} is given twice", name).as_triton(said)
         try:
             inputs[name] = _decode(message, tensor, raw, index)
@@ -94,11 +81,7 @@ def _check_size(message: ModelInferRequest, tensor: InputTensor, wanted: int, fo
 
 def _size_words(message: ModelInferRequest, tensor: InputTensor, wanted: int, found: int) -> str:
     mismatch = f"input byte size mismatch for input '{tensor.name}' for model '{message.model_name}'"
-    return _in(message, f"{mismatch}. Expected {wanted}, got {found}")
-
-
-def _in(message: ModelInferRequest, text: str) -> str:
-    return f"[request id: {message.id or '<id_unknown>'}] {text}"
+    return in_request(message.id, f"{mismatch}. Expected {wanted}, got {found}")
 
 
 def _refuse_shared_memory(tensor: InputTensor) -> None:
@@ -117,7 +100,7 @@ def _both(message: ModelInferRequest, tensor: InputTensor) -> InvalidRequestErro
 
 
 def _typed(message: ModelInferRequest, tensor: InputTensor, datatype: DataType, shape: list[int]) -> Array:
-    wanted = _FIELDS.get(datatype.name)
+    wanted = CONTENTS.get(datatype.name)
     if wanted is None:
         raise InvalidInputError(f"{datatype} has no typed contents; send it in raw_input_contents")
     for field, _ in tensor.contents.ListFields():
