@@ -6,7 +6,6 @@ from engines.apart_process import open_apart
 from engines.apart_watchdog import OPENING_SECONDS, Watchdog, elements
 from engines.base import EngineOptions, Outputs
 from engines.batch import Batch
-from engines.tensor import Signature
 
 
 class ApartEngine:
@@ -17,7 +16,7 @@ class ApartEngine:
 
     def __init__(self, options: EngineOptions, backend: Backend) -> None:
         config = options.config
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._watchdog = Watchdog(config.watchdog)
         self._process, _ = open_apart(options, "engine", backend, Done)
 

@@ -30,7 +30,7 @@ from engines.errors import EngineError, EngineMemoryError, ExecutionError, Model
 from engines.inputs import check_inputs
 from engines.model_config import ModelConfig
 from engines.own_parameters import own_parameters
-from engines.tensor import BYTES, Array, DataType, Signature
+from engines.tensor import BYTES, Array, DataType
 
 Sleep = Callable[[float], None]
 """Waits for so many seconds."""
@@ -55,7 +55,7 @@ class IdentityEngine:
     """Answers with its inputs. `sleep` waits out the delay."""
 
     def __init__(self, config: ModelConfig, sleep: Sleep = time.sleep) -> None:
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._check_mirror(config.name)
         settings = own_parameters(config, _PREFIX, (*_DELAYS, _MOST_ROWS, *_FAULTS))
         _check_isolated(config, settings)

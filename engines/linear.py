@@ -22,7 +22,7 @@ from engines.errors import EngineError, InvalidInputError, ModelLoadError
 from engines.inputs import check_inputs
 from engines.model_config import ModelConfig
 from engines.model_files import file_inside
-from engines.tensor import BYTES, FP32, Array, DataType, Signature, Tensors
+from engines.tensor import BYTES, FP32, Array, DataType, Tensors
 
 Floats = NDArray[np.float32]
 Layer = tuple[Floats, Floats]
@@ -51,7 +51,7 @@ class LinearEngine:
     """Runs `layers` over batches FP32 [n, features]."""
 
     def __init__(self, config: ModelConfig, layers: list[Layer]) -> None:
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._layers = layers
         self._activate = _activation(config)
         self._names = {spec.name for spec in config.outputs}

@@ -127,6 +127,11 @@ class EnsembleStep:
     input_map: Mapping[str, str]
     output_map: Mapping[str, str]
 
+    @property
+    def version(self) -> str:
+        """The version to ask, "" for the newest."""
+        return str(self.model_version) if self.model_version > 0 else ""
+
 
 @dataclass(frozen=True, slots=True)
 class TextInput:

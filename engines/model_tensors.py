@@ -42,7 +42,7 @@ def check_tensors(config: ModelConfig, inputs: Sequence[ModelTensor], outputs: S
 def accepted(config: ModelConfig) -> Signature:
     """What a batch of this model holds, for `check_inputs`: ragged inputs laid end to end, and `batch_input` made."""
     if not (config.batch_inputs or config.batch_outputs) and not any(spec.ragged for spec in config.inputs):
-        return Signature(config.inputs, config.outputs, config.max_batch_size)
+        return config.signature
     given = (replace(spec, shape=(-1,) if spec.ragged else (-1, *spec.shape)) for spec in config.inputs)
     made = (
         TensorSpec(extra.target_name, extra.datatype, (-1, -1) if extra.kind == "BATCH_ITEM_SHAPE" else (-1,))

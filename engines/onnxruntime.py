@@ -30,7 +30,7 @@ from engines.onnx_providers import CPU, Provider, choose_providers, memory_of
 from engines.onnxruntime_binding import BoundSession
 from engines.onnxruntime_plugins import add_plugins
 from engines.repository import model_file
-from engines.tensor import BYTES, DATA_TYPES, Array, DataType, Signature
+from engines.tensor import BYTES, DATA_TYPES, Array, DataType
 from engines.warmup import warmup_batches
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class OnnxRuntimeEngine:
     def __init__(
         self, config: ModelConfig, session: "onnxruntime.InferenceSession", memory: tuple[str, int] | None = None
     ) -> None:
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._accepted = accepted(config)
         self._config = config
         self._session: onnxruntime.InferenceSession | None = session

@@ -32,7 +32,7 @@ from engines.openvino_model import (
     table_sizes,
 )
 from engines.repository import model_file
-from engines.tensor import BYTES, Array, Signature
+from engines.tensor import BYTES, Array
 from engines.warmup import warmup_batches
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class OpenVinoEngine:
         limits: Mapping[str, int],
         alone: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._accepted = accepted(config)
         self._config = config
         self._requests = requests

@@ -21,7 +21,6 @@ from engines.model_config import ModelConfig
 from engines.model_files import file_inside
 from engines.model_tensors import accepted, check_packed, check_tensors
 from engines.repository import model_file
-from engines.tensor import Signature
 from engines.tensorrt_api import TensorRt, load_tensorrt
 from engines.tensorrt_cuda import Buffer, DeviceMemory, Stream, take_device
 from engines.tensorrt_notes import PlanNotes, read_notes
@@ -102,7 +101,7 @@ class TensorRtEngine:
     """Runs `plan`. `limits`: input name -> the size of the table that its values look up."""
 
     def __init__(self, config: ModelConfig, plan: Plan, limits: Mapping[str, int]) -> None:
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._accepted = accepted(config)
         self._config = config
         self._limits = limits

@@ -12,7 +12,7 @@ from engines.errors import EngineError, InvalidInputError, ModelLoadError
 from engines.inputs import check_inputs
 from engines.model_config import ModelConfig, segments_of
 from engines.model_files import path_inside
-from engines.tensor import FP32, INT64, Array, Signature
+from engines.tensor import FP32, INT64, Array
 from engines.torch_threads import spin_briefly
 from engines.warmup import warmup_batches
 
@@ -43,7 +43,7 @@ class TorchEngine:
     """Runs `encoder` over packed rows with `threads` CPU threads."""
 
     def __init__(self, config: ModelConfig, encoder: "PackedEncoder", threads: int) -> None:
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._config = config
         self._encoder: PackedEncoder | None = encoder
         self._threads = threads

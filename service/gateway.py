@@ -110,8 +110,8 @@ class Gateway:
         info = self._catalog.info(name, version)
         if info.variants:
             return [found for variant in info.variants for found in self.statistics(variant)]
-        versions = (version,) if version in info.versions else info.versions
-        if not versions or (version and version not in versions):
+        versions = [one for one in info.versions if version in ("", one)]
+        if not versions:
             said = f"requested model '{name}' is not available"
             raise ModelUnavailableError(f"model {name!r} is unavailable: {info.reason}").as_triton(said)
         return [self._metrics.statistics(name, one) for one in versions]

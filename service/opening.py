@@ -132,15 +132,20 @@ def composer(config: ModelConfig) -> Composer:
     """How batches of this model are composed: Triton's settings, and packing or padding where declared."""
     if config.packing is not None:
         return PackComposer(config.packing)
-    ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
-    stacking = StackComposer(config.max_batch_size, (), ragged, config.batch_inputs, config.batch_outputs)
     if config.max_batch_size == 0 or config.dynamic_batching is None:
-        plain = not (ragged or config.batch_inputs or config.batch_outputs)
-        return SingleComposer(config.max_batch_size, None if plain else stacking)
+        stacked = stacking(config, ())
+        plain = not (stacked.ragged or config.batch_inputs or config.batch_outputs)
+        return SingleComposer(config.max_batch_size, None if plain else stacked)
     if config.padding:
         sequences = frozenset(spec.name for spec in config.outputs if spec.shape[:1] == (-1,))
         return PadComposer(config.max_batch_size, config.padding, sequences)
-    return replace(stacking, preferred=config.dynamic_batching.preferred_batch_sizes)
+    return stacking(config, config.dynamic_batching.preferred_batch_sizes)
+
+
+def stacking(config: ModelConfig, preferred: tuple[int, ...]) -> StackComposer:
+    """Lays requests one after another, in batches of the sizes that are preferred; ragged inputs end to end."""
+    ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
+    return StackComposer(config.max_batch_size, preferred, ragged, config.batch_inputs, config.batch_outputs)
 
 
 def _measure(engine: AnyEngine, config: ModelConfig, cost: CostModel, clock: Clock) -> None:

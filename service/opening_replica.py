@@ -14,7 +14,7 @@ from service.batching.compose import Composer, SingleComposer, StackComposer
 from service.batching.record import BatchRecord
 from service.batching.replica import Identity, LocalReplica
 from service.batching.slots import SlotComposer
-from service.opening import Machine, Opened
+from service.opening import Machine, Opened, stacking
 from service.owner import Owned
 from service.sequences.replica import SequenceReplica
 
@@ -61,9 +61,7 @@ def sequence_composer(config: ModelConfig, batching: SequenceBatching, engine: A
     if config.max_batch_size == 0:
         return SingleComposer()
     if not isinstance(strategy, Direct):
-        ragged = frozenset(spec.name for spec in config.inputs if spec.ragged)
-        made = config.batch_inputs, config.batch_outputs
-        return StackComposer(config.max_batch_size, strategy.preferred_batch_sizes, ragged, *made)
+        return stacking(config, strategy.preferred_batch_sizes)
     if isinstance(engine, CallEngine):
         return StackComposer(config.max_batch_size)
     return SlotComposer(config.max_batch_size, {control.name: control.false for control in batching.controls})

@@ -39,7 +39,7 @@ from engines.python_backend.metrics import MetricFamily, MetricTable
 from engines.python_backend.open_calls import OpenCalls
 from engines.python_backend.process import Listener, ModelProcess
 from engines.python_backend.questions import Questions
-from engines.tensor import Array, Signature, Tensors
+from engines.tensor import Array, Tensors
 from engines.warmup import warmup_batches
 
 SILENT_SECONDS = 600.0
@@ -61,7 +61,7 @@ class PythonEngine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._config = config = options.config
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._every_output = tuple(spec.name for spec in config.outputs)
         self._patience = config.watchdog or SILENT_SECONDS
         self._calls = OpenCalls()

@@ -54,10 +54,7 @@ class Ensemble:
         """The graph of the steps with the models that answer for them now; raises `ModelLoadError` where they do not
         fit together."""
         offer_of = self._door.offer_of
-        offers = tuple(
-            offer_of(step.model_name, str(step.model_version) if step.model_version > 0 else "")
-            for step in self._config.ensemble
-        )
+        offers = tuple(offer_of(step.model_name, step.version) for step in self._config.ensemble)
         if self._known is None or offers != self._offers:
             self._known = graph_of(self._config, offers)
             self._offers = offers

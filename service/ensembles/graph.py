@@ -22,7 +22,6 @@ class Node:
 
     number: int
     step: EnsembleStep
-    version: str
     level: int
     decoupled: bool
     batched: bool
@@ -93,9 +92,8 @@ def _node(
     batches = (offer.signature.max_batch_size if offer else config.max_batch_size) > 0
     shapes = {spec.name: spec.shape for spec in offer.signature.inputs} if offer else {}
     dims = {name: shapes[name] for name, tensor in step.input_map.items() if offer and batched[tensor] != batches}
-    version = str(step.model_version) if step.model_version > 0 else ""
     decoupled = offer is not None and offer.decoupled
-    return Node(number, step, version, found.pop(), decoupled, batches, sources, dims)
+    return Node(number, step, found.pop(), decoupled, batches, sources, dims)
 
 
 def _apart(config: ModelConfig, what: str) -> ModelLoadError:

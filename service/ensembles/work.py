@@ -121,7 +121,7 @@ class Work:
         return replace(
             self.request,
             model=node.step.model_name,
-            version=node.version,
+            version=node.step.version,
             inputs=inputs,
             outputs=tuple(node.step.output_map),
             hints=replace(hints, variant="") if hints.variant else hints,

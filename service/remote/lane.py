@@ -9,7 +9,6 @@ from engines.batch import Batch
 from engines.calls import Question, Response
 from engines.errors import EngineError, ExecutionError
 from engines.model_config import ModelConfig
-from engines.tensor import Signature
 from service.remote.asking import Asking
 from service.remote.endpoint import Endpoint
 
@@ -25,7 +24,7 @@ class RemoteLane:
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.signature = Signature(config.inputs, config.outputs, config.max_batch_size)
+        self.signature = config.signature
         self._model = config.name
         self._asking = asking
         self._seconds = seconds
