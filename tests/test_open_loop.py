@@ -16,11 +16,14 @@ SLOW = 0.05
 class _Server(asyncio.Protocol):
     """Answers each POST after `SLOW` seconds with the body it got; `bye` ends the connection instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, opened: set["_Server"]) -> None:
+        self._opened = opened
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._opened.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -40,15 +43,22 @@ class _Server(asyncio.Protocol):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(loop.create_server(_Server, "127.0.0.1", 0))
+    loop, opened = asyncio.new_event_loop(), set[_Server]()
+    server = loop.run_until_complete(loop.create_server(lambda: _Server(opened), "127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     server.close()
+    loop.run_until_complete(_closed(opened))
     loop.close()
+
+
+async def _closed(opened: set[_Server]) -> None:
+    for connection in opened:
+        connection.transport.abort()
+    await asyncio.sleep(0)  # the loop's turn in which it closes them
 
 
 def test_arrivals_come_at_the_rate_and_repeat_with_the_seed() -> None:

@@ -1,5 +1,6 @@
 """The HTTP surface over the test gateway, served by a real uvicorn. To test a whole app, give another `address`."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -12,6 +13,17 @@ from tests.service.api.models import TestGateway
 from tests.service.api.serving import Address, serve
 
 MAX_BODY_BYTES = 2_000_000
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Log settings are the process's; no test leaves its own to the next."""
+    root = logging.getLogger()
+    level, filters = root.level, [(handler, handler.filters[:]) for handler in root.handlers]
+    yield
+    root.setLevel(level)
+    for handler, before in filters:
+        handler.filters[:] = before
 
 
 @pytest.fixture(scope="session")
