@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
+from pydantic import BaseModel
+
 from service.errors import BatchyardError
 from service.settings import (
     CONFIG_VARIABLE,
@@ -166,7 +168,9 @@ def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
     shown = ",".join(map(str, default)) if isinstance(default, list) else default
     if isinstance(default, bool):
         shown = str(default).lower()
-    source = f"[{ENV_PREFIX}{name.upper()}, default: {'none' if default in ([], {}) else shown}]"
+    if default in ([], {}) or isinstance(default, BaseModel):
+        shown = "none"
+    source = f"[{ENV_PREFIX}{name.upper()}, default: {shown}]"
     alone: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
     parser.add_argument(
         flag_of(name),
@@ -185,6 +189,8 @@ def _metavar(annotation: object) -> str:
         return "true|false"
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "JSON"
     return {list: "A,B", dict: "JSON"}.get(get_origin(annotation), "TEXT")  # type: ignore[arg-type]
 
 

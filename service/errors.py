@@ -50,6 +50,10 @@ class NotFoundError(BatchyardError):
     """No such model or version."""
 
 
+class UnauthenticatedError(BatchyardError):
+    """The call brings no key, or one that nobody has."""
+
+
 class NotAllowedError(BatchyardError):
     """The operator of this server has not allowed it."""
 
@@ -72,6 +76,10 @@ class RetryLaterError(BatchyardError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QuotaExceededError(RetryLaterError):
+    """The tenant has used what it may within a window. `retry_after`: until the window has room again."""
 
 
 class QueueFullError(RetryLaterError):

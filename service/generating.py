@@ -47,13 +47,15 @@ class GenerateRequest:
 class GenerationTiming:
     """Seconds: in the queue, until the first token came (queue included), and between tokens after it, on average.
 
-    `predicted`: when the first token would come, as it was thought when the request was taken.
+    `predicted`: when the first token would come, as it was thought when the request was taken. `engine_seconds`: its
+    own share of all steps that it was in.
     """
 
     queue: float = 0.0
     first_token: float = 0.0
     per_token: float = 0.0
     predicted: Prediction = NO_PREDICTION
+    engine_seconds: float = 0.0
 
 
 class Generation(Protocol):

@@ -13,7 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from service.cache_settings import DEFAULT_CACHE, DEFAULT_REDIS, CacheSettings, RedisSettings
 from service.route_settings import RouteSettings, keys_at
+from service.tenant_settings import TenantSettings, WindowSettings
 
 ENV_PREFIX = "BATCHYARD_"
 CONFIG_VARIABLE = "BATCHYARD_CONFIG"
@@ -93,6 +95,9 @@ Routes = Annotated[dict[str, RouteSettings], NoDecode, BeforeValidator(_parse_js
 Pipelines = Annotated[
     dict[str, PipelineSettings], NoDecode, BeforeValidator(_parse_json), AfterValidator(_refuse_nesting)
 ]
+Cache = Annotated[CacheSettings, NoDecode, BeforeValidator(_parse_json)]
+Redis = Annotated[RedisSettings, NoDecode, BeforeValidator(_parse_json)]
+Tenants = Annotated[dict[str, TenantSettings], NoDecode, BeforeValidator(_parse_json)]
 
 
 class Settings(BaseSettings):
@@ -124,6 +129,9 @@ class Settings(BaseSettings):
     )
     routes: Routes = Field({}, description="Routes as JSON: name, variants, policy, rules and more; see gateway.toml.")
     pipelines: Pipelines = Field({}, description="Pipelines as JSON: name, model, classifier, system, policies.")
+    cache: Cache = Field(DEFAULT_CACHE, description="The cache of answers as JSON: memory_mb, ttl_seconds.")
+    redis: Redis = Field(DEFAULT_REDIS, description="A Redis shared by gateways as JSON: url, required, and more.")
+    tenants: Tenants = Field({}, description="Who may call, as JSON: name, keys, scopes, limits; see gateway.toml.")
 
 
 def flag_of(field: str) -> str:
@@ -189,9 +197,14 @@ def word_fault(where: str, fault: ErrorDetails, known: Sequence[str]) -> str:
 
 def _known(field: str, inner: Sequence[str]) -> list[str]:
     """The keys that could stand at a place: below a setting that is a table of named things, or at the top."""
-    if field == "routes" and inner:
+    if not inner:
+        return list(Settings.model_fields)
+    if field == "routes":
         return list(keys_at(inner[1:]))
-    return list((PipelineSettings if inner else Settings).model_fields)
+    if field == "tenants":
+        return list((WindowSettings if len(inner) > 2 else TenantSettings).model_fields)
+    tables: Mapping[str, type[BaseModel]] = {"cache": CacheSettings, "redis": RedisSettings}
+    return list(tables.get(field, PipelineSettings).model_fields)
 
 
 class _Origins:

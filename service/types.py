@@ -13,20 +13,48 @@ AGING = 5.0
 """Seconds by which a priority level is due later than the one before it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who calls. `name`: "" where nobody is told apart. `weight`: its share of an engine that several want."""
+
+    name: str = ""
+    weight: float = 1.0
+
+
+ANYONE = Tenant()
+
+
+@dataclass(slots=True)
+class Bill:
+    """What a call has cost its tenant so far, its steps in other models included.
+
+    `tokens`: that were read and written. `engine_seconds`: measured, its share of each batch by cost.
+    """
+
+    tokens: int = 0
+    engine_seconds: float = 0.0
+
+
+CacheControl = Literal["", "no-cache", "no-store"]
+"""As in RFC 9111: a new answer, that is stored; or one that is neither looked up nor stored."""
+
+
 @dataclass(slots=True, eq=False)
 class Hints:
-    """What a call says about where it may be answered. Never changed; not frozen, because every request makes one.
+    """What a call says about where it may be answered. Not frozen, because every request makes one.
 
     `headers`: all of the call's, names in lower case. `variant`: the model to answer, "" leaves it to the route.
-    `min_quality`: what answers has at least this declared quality. `tenant`: who calls, "" where nobody is told
-    apart. `explain`: the caller wants to know why its answer took so long.
+    `min_quality`: what answers has at least this declared quality. `tenant`: who calls. `explain`: the caller wants to
+    know why its answer took so long. `bill`: where its cost is added up, set when it is admitted; None: nowhere.
     """
 
     headers: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}))
     variant: str = ""
     min_quality: float = 0.0
-    tenant: str = ""
+    tenant: Tenant = ANYONE
     explain: bool = False
+    cache: CacheControl = ""
+    bill: Bill | None = None
 
 
 NO_HINTS = Hints()
@@ -86,7 +114,7 @@ class Timing:
 
     A request spread over several batches shows the longest wait and the last batch. `predicted`: what was thought when
     the replica took it; `actual`: seconds from then to the answer. `input`, `output`: of `compute`, what laying the
-    batch out took, and taking it apart.
+    batch out took, and taking it apart. `engine_seconds`: its own share of all batches that it was in, by cost.
     """
 
     queue: float = 0.0
@@ -98,6 +126,7 @@ class Timing:
     actual: float = 0.0
     input: float = 0.0
     output: float = 0.0
+    engine_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +159,27 @@ class Routed:
 DIRECT = Routed()
 
 
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """How the cache took part in an answer. `age`: seconds since it was computed, of a hit.
+
+    `verdict`: "" where no cache looks at such requests, "coalesced" where an equal request was already on its way,
+    "semantic" where it is the answer to a question that means the same.
+    """
+
+    verdict: Literal["", "hit", "miss", "coalesced", "semantic"] = ""
+    age: float = 0.0
+
+
+NOT_CACHED = Cached()
+
+
 @dataclass(slots=True)
 class InferResponse:
     """An answer. `model` and `version` name the model that answered (a variant, where a route was asked).
 
     `parameters`: what the model says beside its outputs. `final`: nothing follows; False only among `Responses`.
+    `cached`: what the cache had to do with it.
     """
 
     model: str
@@ -146,6 +191,7 @@ class InferResponse:
     routed: Routed = DIRECT
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
     final: bool = True
+    cached: Cached = NOT_CACHED
 
 
 class Responses(Protocol):

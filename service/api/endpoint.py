@@ -13,15 +13,17 @@ from service.api.headers import RequestHeaders, RequestIds
 from service.api.hints import wants_explanation
 from service.api.reply import Reply, send_reply
 from service.errors import BatchyardError, CallerGoneError, ModelUnavailableError
+from service.types import ANYONE, Tenant
 
 
 @dataclass(slots=True)
 class Call:
-    """One HTTP call: the path's parameters, the headers, and the rest of the body to receive."""
+    """One HTTP call: the path's parameters, the headers, the rest of the body to receive, and who calls."""
 
     path: Mapping[str, str]
     headers: RequestHeaders
     receive: Receive
+    tenant: Tenant = ANYONE
 
 
 AnswerCall = Callable[[Call], Awaitable[Reply | EventStream]]

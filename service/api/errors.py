@@ -23,6 +23,7 @@ from service.errors import (
     RequestTooLargeError,
     RetryLaterError,
     SlowReaderError,
+    UnauthenticatedError,
     UnsupportedError,
 )
 
@@ -68,6 +69,7 @@ TABLE: Mapping[type[BaseException], Row] = {
     InvalidInputError: Row(400, "invalid_request_error", "invalid_request", "INVALID_ARGUMENT"),
     RequestTooLargeError: Row(413, "invalid_request_error", "request_too_large", "RESOURCE_EXHAUSTED"),
     LoadFailedError: Row(400, "invalid_request_error", "load_failed", "INTERNAL"),
+    UnauthenticatedError: Row(401, "authentication_error", "invalid_api_key", "UNAUTHENTICATED"),
     NotAllowedError: Row(403, "invalid_request_error", "not_allowed", "PERMISSION_DENIED"),
     NotFoundError: Row(404, "invalid_request_error", "model_not_found", "NOT_FOUND"),
     UnknownPathError: Row(404, "invalid_request_error", "unknown_url", "UNIMPLEMENTED"),

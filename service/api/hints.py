@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from engines.calls import Parameter
 from service.api.headers import RequestHeaders
 from service.errors import InvalidRequestError
-from service.types import Hints
+from service.types import ANYONE, Hints, Tenant
 
 _FLAGS = {b"1": True, b"true": True, b"0": False, b"false": False}
 _VARIANT = re.compile(rb"[\x21-\x7e]{1,256}")
 
 
-def hints_of(headers: RequestHeaders, min_quality: float = 0.0) -> Hints:
+def hints_of(headers: RequestHeaders, min_quality: float = 0.0, tenant: Tenant = ANYONE) -> Hints:
     """The hints of a call: `x-explain`, `x-variant`, `x-min-quality`, and all headers for the rules of a route.
 
     `min_quality`: what the body says; the stricter counts. Raises `InvalidRequestError`.
@@ -22,13 +22,14 @@ def hints_of(headers: RequestHeaders, min_quality: float = 0.0) -> Hints:
     quality = headers.get(b"x-min-quality")
     explain = headers.get(b"x-explain")
     if variant is None and quality is None and explain is None:
-        return Hints(headers, "", min_quality)
+        return Hints(headers, "", min_quality, tenant)
     if quality is not None:
         min_quality = max(min_quality, _quality(quality))
     return Hints(
         headers,
         "" if variant is None else _variant(variant),
         min_quality,
+        tenant,
         explain=explain is not None and _flag(explain),
     )
 

@@ -45,7 +45,7 @@ class Embeddings:
         output = embedding_output(message.model, signature)
         check_dimensions(message.dimensions, output.shape[-1])
         timeout = gateway.timeout_of(message.model) or limits.default_timeout
-        deadline, hints = deadline_of(arrived, call.headers, {}, timeout), hints_of(call.headers)
+        deadline, hints = deadline_of(arrived, call.headers, {}, timeout), hints_of(call.headers, tenant=call.tenant)
         requests = [
             InferRequest(message.model, {name: array}, outputs=(output.name,), deadline=deadline, hints=hints)
             for name, array in embedding_tensors(message.model, signature, given)

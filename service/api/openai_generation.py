@@ -62,7 +62,7 @@ class OpenAIGeneration:
         model = asked.envelope.model
         timeout = self._gateway.timeout_of(model) or self._limits.generation_timeout
         until = stream_deadline_of if asked.stream else deadline_of
-        deadline, hints = until(arrived, call.headers, {}, timeout), hints_of(call.headers)
+        deadline, hints = until(arrived, call.headers, {}, timeout), hints_of(call.headers, tenant=call.tenant)
         request = GenerateRequest(model, asked.call, deadline=deadline, priority=asked.priority, hints=hints)
         return self._stream(request, asked, call) if asked.stream else await self._whole(request, asked, call)
 

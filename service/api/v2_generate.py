@@ -104,7 +104,8 @@ async def _tensors(gateway: Gateway, limits: Limits, call: Call, arrived: float)
     model, version = call.path["model"], call.path.get("version", "")
     signature = ready_signature(gateway, model, version)
     request = decode_fields(model, version, await read_body(call.receive, call.headers, limits), signature)
-    settle(request, call.headers, arrived, gateway.timeout_of(model) or limits.default_timeout, limits.forward)
+    timeout = gateway.timeout_of(model) or limits.default_timeout
+    settle(request, call.headers, arrived, timeout, call.tenant, limits.forward)
     return request
 
 
@@ -124,7 +125,7 @@ async def _only_answer(gateway: Gateway, request: InferRequest) -> Reply:
 
 
 def _request(call: Call, asked: GenerateAsked, deadline: float) -> GenerateRequest:
-    hints = hints_of(call.headers, asked.min_quality)
+    hints = hints_of(call.headers, asked.min_quality, call.tenant)
     version = call.path.get("version", "")
     return GenerateRequest(call.path["model"], asked.call, version, asked.id, deadline, asked.priority, hints)
 

@@ -34,7 +34,7 @@ class Infer:
         body = await read_body(call.receive, call.headers, limits)
         request, wanted = self._decode(call, body)
         timeout = gateway.timeout_of(request.model) or limits.default_timeout
-        settle(request, call.headers, arrived, timeout, limits.forward)
+        settle(request, call.headers, arrived, timeout, call.tenant, limits.forward)
         response = await while_connected(gateway.infer(request), call.receive, limits.disconnect_delay)
         if wanted.classes:
             classify_outputs(response, wanted.classes, gateway.model(request.model, request.version).signature)

@@ -8,7 +8,7 @@ from service.api.deadlines import deadline_of, whole_parameter
 from service.api.headers import RequestHeaders
 from service.api.hints import hints_of, quality_of
 from service.errors import InvalidRequestError, UnsupportedError
-from service.types import InferRequest, SequenceStep
+from service.types import ANYONE, InferRequest, SequenceStep, Tenant
 
 OWN = frozenset(
     {
@@ -32,6 +32,7 @@ def settle(
     headers: RequestHeaders,
     arrived: float,
     default_timeout: float,
+    tenant: Tenant = ANYONE,
     forward: re.Pattern[str] | None = None,
 ) -> None:
     """Sets the deadline, priority, sequence and hints of a request as its parameters and headers say, and leaves it the
@@ -39,7 +40,7 @@ def settle(
     Raises `InvalidRequestError`."""
     parameters = request.parameters
     request.deadline = deadline_of(arrived, headers, parameters, default_timeout)
-    request.hints = hints_of(headers, quality_of(parameters))
+    request.hints = hints_of(headers, quality_of(parameters), tenant)
     if parameters:
         request.priority = whole_parameter(parameters, "priority")
         request.timeout = whole_parameter(parameters, "timeout")

@@ -31,7 +31,7 @@ class Rule:
             self.min_tokens <= facts.tokens
             and (self.max_tokens is None or facts.tokens <= self.max_tokens)
             and self.modality in (None, facts.modality)
-            and self.tenant in ("", facts.hints.tenant)
+            and self.tenant in ("", facts.hints.tenant.name)
             and self.priority in (0, facts.priority)
             and all(facts.hints.headers.get(name) == value for name, value in self.headers.items())
             and (not self.languages or facts.language in self.languages)

@@ -68,12 +68,16 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         max_grpc_streams = 9
         compat = "triton"
         routes.minilm.variants = ["x"]
+        cache.ttl_seconds = 9
+        redis.timeout_ms = 9
+        tenants.app.keys = ["%s"]
         [pipelines.help-desk]
         model = "writer"
         classifier = "topic"
         system = "Be brief."
         policies = "a.toml"
     """
+    digest = "0" * 64
     text = {
         "model_repository": "a,b",
         "models": "x, y",
@@ -86,6 +90,9 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         "header_forward_pattern": "^x-",
         "routes": '{"minilm": {"variants": ["x"]}}',
         "pipelines": json.dumps({"help-desk": PIPELINE}),
+        "cache": '{"ttl_seconds": 9}',
+        "redis": '{"timeout_ms": 9}',
+        "tenants": json.dumps({"app": {"keys": [digest]}}),
     }
     text |= {name: "9" for name in Settings.model_fields if name not in text}
     expected = load_settings(text)
@@ -94,7 +101,7 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
     wanted = PipelineSettings(model="writer", classifier="topic", system="Be brief.", policies=Path("a.toml"))
     assert expected.pipelines == {"help-desk": wanted}
     assert (wanted.least_confidence, wanted.excerpt_bytes) == (0.4, 250)
-    assert load_settings({}, write(file)) == expected
+    assert load_settings({}, write(file % digest)) == expected
     write("")
     for name, value in text.items():
         monkeypatch.setenv(f"BATCHYARD_{name.upper()}", value)

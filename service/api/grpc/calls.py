@@ -16,6 +16,7 @@ from service.api.headers import RequestHeaders, RequestIds
 from service.api.hints import wants_explanation
 from service.api.reply import Header
 from service.errors import BatchyardError, ModelUnavailableError
+from service.types import ANYONE, Tenant
 
 Context = aio.ServicerContext[Any, Any]
 Result = TypeVar("Result")
@@ -23,12 +24,14 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class Call:
-    """`headers`: the caller's metadata. `arrived`: on the gateway's clock. `trailing`: goes home behind the answer."""
+    """`headers`: the caller's metadata. `arrived`: on the gateway's clock. `tenant`: who calls. `trailing`: goes home
+    behind the answer."""
 
     context: Context
     headers: RequestHeaders
     request_id: bytes
     arrived: float
+    tenant: Tenant = ANYONE
     trailing: list[Header] = field(default_factory=list)
 
     async def write(self, message: Message) -> None:

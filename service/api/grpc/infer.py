@@ -39,7 +39,7 @@ class Understanding:
         timeout = remaining
         if timeout is None:
             timeout = self._gateway.timeout_of(request.model) or default_timeout
-        settle(request, call.headers, arrived, timeout, self._limits.forward)
+        settle(request, call.headers, arrived, timeout, call.tenant, self._limits.forward)
         if remaining is not None:
             request.deadline = min(request.deadline, arrived + remaining)
         return request, classes

@@ -9,7 +9,7 @@ import pytest
 
 from service.api.explain import LONGEST, explain_refusal
 from service.generating import GenerateRequest
-from service.types import Candidate, InferRequest, Prediction, Routed
+from service.types import ANYONE, Candidate, InferRequest, Prediction, Routed
 from tests.service.api.models import TestGateway
 from tests.service.api.streams import data_of
 
@@ -37,7 +37,7 @@ def last_asked(gateway: TestGateway, path: str) -> InferRequest | GenerateReques
 def test_the_hints_of_a_call_reach_the_gateway(http: httpx.Client, gateway: TestGateway, path: str) -> None:
     http.post(path, json=PATHS[path], headers=HINTS).raise_for_status()
     hints = last_asked(gateway, path).hints
-    assert (hints.variant, hints.min_quality, hints.explain, hints.tenant) == ("minilm_b", 0.9, True, "")
+    assert (hints.variant, hints.min_quality, hints.explain, hints.tenant) == ("minilm_b", 0.9, True, ANYONE)
     assert hints.headers[b"x-user"] == b"ada"
 
 

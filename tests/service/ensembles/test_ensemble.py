@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.errors import EngineFailedError, UnsupportedError
-from service.types import DIRECT, Hints, Prediction, Routed, SequenceStep
+from service.types import DIRECT, Hints, Prediction, Routed, SequenceStep, Tenant
 from tests.service.ensembles.models import Model, World, asking, offer, row, steps, tensors, until
 
 DIAMOND = tensors("A", "D") + steps("left i=A -> o=B", "right i=A -> o=C", "join i=B j=C -> o=D")
@@ -44,12 +44,12 @@ async def test_what_is_passed_on() -> None:
     job = asking(A=row(1, 2))
     request = job.request
     request.priority, request.id, request.parameters = 2, "mine", {"k": "v"}
-    request.sequence, request.hints = SequenceStep(7, start=True), Hints(variant="chain", tenant="t")
+    request.sequence, request.hints = SequenceStep(7, start=True), Hints(variant="chain", tenant=Tenant("t"))
     await models.ensemble(CHAIN).infer(job)
     for name, inputs in (("left", [[1, 2]]), ("right", [[2, 3]])):
         (asked,) = models[name].asked
         assert (asked.deadline, asked.priority, asked.id, asked.parameters) == (9.0, 2, "mine", {"k": "v"})
-        assert (asked.sequence, asked.hints.tenant, asked.hints.variant) == (SequenceStep(7, start=True), "t", "")
+        assert (asked.sequence, asked.hints.tenant.name, asked.hints.variant) == (SequenceStep(7, start=True), "t", "")
         assert (asked.inputs["i"].tolist(), asked.outputs, asked.version) == (inputs, ("o",), "")
 
 

@@ -8,7 +8,7 @@ from service.generating import GenerateRequest
 from service.routing.facts import Facts, prompt_tokens
 from service.routing.language import LanguageSetupError, no_language, open_detector
 from service.routing.rules import Rule, first_match
-from service.types import Hints, InferRequest
+from service.types import Hints, InferRequest, Tenant
 
 ONLY = frozenset({"small"})
 
@@ -45,7 +45,7 @@ def facts(request: InferRequest | GenerateRequest, tokens: int = 10) -> Facts:
     ],
 )
 def test_a_rule_matches_what_is_like_all_it_names(rule: Rule, expected: bool) -> None:
-    hints = Hints(headers={b"x-canary": b"yes"}, tenant="retail")
+    hints = Hints(headers={b"x-canary": b"yes"}, tenant=Tenant("retail"))
     assert rule.matches(facts(text("hello", hints=hints, priority=1))) is expected
 
 
