@@ -60,7 +60,7 @@ class RouteSettings(BaseModel):
     each as often as its weight says. `default_timeout_ms`: of a request that names no deadline. `min_quality`: what
     answers has at least this. `sticky_header`: under `weighted`, the same value gets the same variant. `retry_budget`:
     share of the requests that may be tried again, 0 for none. `hedge`: ask a second variant when the first is slower
-    than 99 of 100.
+    than 99 of 100. `cache`: remember its answers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +72,7 @@ class RouteSettings(BaseModel):
     sticky_header: _HeaderName | None = None
     retry_budget: float = Field(0.1, ge=0, le=1)
     hedge: bool = False
+    cache: bool = False
     rules: list[RuleSettings] = Field([])
 
     @model_validator(mode="after")

@@ -69,7 +69,8 @@ class PipelineSettings(BaseModel):
     `model`, `classifier`: models or routes. `system`: the prompt before every conversation. `policies`: a TOML file
     of `[[policy]]`, each with a name, its intents, and a text that joins the prompt; relative to the working folder.
     `least_confidence`: of the classifier, below which no policy is added. `excerpt_bytes`: a longer message is
-    classified by its beginning and its end, each so long; 250 fit every window of 256 tokens.
+    classified by its beginning and its end, each so long; 250 fit every window of 256 tokens. `cache`: remember what it
+    wrote, where that does not depend on chance.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,6 +81,7 @@ class PipelineSettings(BaseModel):
     policies: Path
     least_confidence: float = Field(0.4, ge=0, le=1)
     excerpt_bytes: int = Field(250, ge=4)
+    cache: bool = False
 
 
 def _refuse_nesting(pipelines: dict[str, PipelineSettings]) -> dict[str, PipelineSettings]:

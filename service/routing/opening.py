@@ -25,6 +25,7 @@ def open_route(name: str, settings: RouteSettings) -> Route:
         settings.retry_budget,
         settings.hedge,
         _detector(name, settings),
+        settings.cache,
     )
 
 

@@ -17,7 +17,7 @@ class Route:
     seconds, of a request that names no deadline; None: the gateway's. `min_quality`: what answers has at least this.
     `sticky_header`: in lower case; under the policy `weighted` the same value gets the same variant. `retry_budget`:
     share of the requests that may be tried again or hedged. `hedge`: ask a second variant when the first is slower than
-    99 of 100. `detect`: tells the language for the rules.
+    99 of 100. `detect`: tells the language for the rules. `cache`: its answers are remembered.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Route:
     retry_budget: float = 0.1
     hedge: bool = False
     detect: Detect = no_language
+    cache: bool = False
 
     def variant(self, name: str) -> Variant:
         """What is said of a variant."""
