@@ -7,7 +7,7 @@ from typing import Protocol
 from engines.generation import Event, GenerationCall
 from service import triton_words
 from service.errors import InvalidRequestError, UnsupportedError
-from service.types import NO_HINTS, NO_PREDICTION, Hints, Prediction, Routed
+from service.types import NO_HINTS, NO_PREDICTION, Cached, Hints, Prediction, Routed
 
 MOST_ANSWERS = 128
 """To one prompt. These bounds hold for every protocol, and for whatever generates."""
@@ -65,6 +65,7 @@ class Generation(Protocol):
     version: str
     engine: str
     routed: Routed
+    cached: Cached
 
     @property
     def timing(self) -> GenerationTiming:

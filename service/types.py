@@ -164,11 +164,12 @@ class Cached:
     """How the cache took part in an answer. `age`: seconds since it was computed, of a hit.
 
     `verdict`: "" where no cache looks at such requests, "coalesced" where an equal request was already on its way,
-    "semantic" where it is the answer to a question that means the same.
+    "semantic" where it is the answer to a question that means the same. `similarity`: cosine of the two questions.
     """
 
     verdict: Literal["", "hit", "miss", "coalesced", "semantic"] = ""
     age: float = 0.0
+    similarity: float = 0.0
 
 
 NOT_CACHED = Cached()

@@ -20,6 +20,7 @@ class WatchedGeneration:
         self.version = inner.version
         self.engine = inner.engine
         self.routed = routed
+        self.cached = inner.cached
         self._inner = inner
         self._start = start
         self._clock = clock

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from engines.generation import Usage
 from service.api.explain import explain_generation
-from service.api.headers import predicted_headers, routed_headers
+from service.api.headers import cached_headers, predicted_headers, routed_headers
 from service.api.reply import Header
 from service.generating import Generation
 from service.types import Hints
@@ -35,6 +35,7 @@ def generation_headers(generation: Generation) -> list[Header]:
         (b"x-engine", generation.engine.encode()),
         *predicted_headers(timing.predicted, timing.first_token),
         *routed_headers(generation.routed),
+        *cached_headers(generation.cached),
         *_metadata_headers(generation),
     ]
     if timing.first_token:

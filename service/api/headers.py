@@ -8,7 +8,7 @@ from itertools import count
 
 from service.api.reply import Header
 from service.errors import InvalidRequestError
-from service.types import DIRECT, InferResponse, Prediction, Routed
+from service.types import DIRECT, Cached, InferResponse, Prediction, Routed
 
 RequestHeaders = Mapping[bytes, bytes]
 """Lower-case names, as ASGI has them."""
@@ -70,6 +70,19 @@ def predicted_headers(predicted: Prediction, actual: float) -> tuple[Header, Hea
         (b"x-predicted-p95-ms", b"%.3f" % (predicted.p95 * 1000)),
         (b"x-actual-ms", b"%.3f" % (actual * 1000)),
     )
+
+
+def cached_headers(cached: Cached) -> list[Header]:
+    """What the cache had to do with the answer, where it looked: `x-cache`, the `age` of what it had in whole seconds,
+    and how alike the two questions are where it is the answer to another."""
+    if not cached.verdict:
+        return []
+    headers: list[Header] = [(b"x-cache", cached.verdict.encode())]
+    if cached.verdict in ("hit", "semantic"):
+        headers.append((b"age", b"%d" % cached.age))
+    if cached.verdict == "semantic":
+        headers.append((b"x-cache-similarity", b"%.4f" % cached.similarity))
+    return headers
 
 
 def routed_headers(routed: Routed) -> list[Header]:

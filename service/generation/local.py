@@ -8,7 +8,7 @@ from engines.generation import Event, Usage
 from service.errors import DeadlineExceededError, SlowReaderError
 from service.generating import GenerationTiming
 from service.generation.ticket import Ticket
-from service.types import DIRECT, Routed
+from service.types import DIRECT, NOT_CACHED, Cached, Routed
 
 
 class LocalGeneration:
@@ -20,6 +20,7 @@ class LocalGeneration:
 
     metadata: Mapping[str, str] = MappingProxyType({})
     routed: Routed = DIRECT
+    cached: Cached = NOT_CACHED
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from service.errors import (
 )
 from service.generating import GenerationTiming
 from service.timers import FAR, deadline_timer
-from service.types import DIRECT, Routed
+from service.types import DIRECT, NOT_CACHED, Cached, Routed
 
 Stream = AsyncGenerator[Sequence[Event], None]
 
@@ -39,6 +39,7 @@ class RemoteGeneration:
 
     metadata: Mapping[str, str] = MappingProxyType({})
     routed: Routed = DIRECT
+    cached: Cached = NOT_CACHED
 
     def __init__(
         self,

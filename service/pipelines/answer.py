@@ -18,6 +18,7 @@ class PipelineGeneration:
         self.model, self.version, self.engine = answerer
         self.metadata = metadata
         self.routed = inner.routed
+        self.cached = inner.cached
         self._inner = inner
         self._spent = spent
 

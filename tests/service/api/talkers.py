@@ -18,7 +18,7 @@ from engines.generation import (
 )
 from service.errors import EngineFailedError, SlowReaderError
 from service.generating import GenerateRequest, GenerationTiming
-from service.types import DIRECT, Candidate, Prediction, Routed
+from service.types import DIRECT, NOT_CACHED, Candidate, Prediction, Routed
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=5, cached_tokens=3, reasoning_tokens=2)
 METADATA = MappingProxyType({"intent": "card_arrival", "confidence": "0.97", "note": "grün\r\n100%"})
@@ -157,6 +157,7 @@ class Talk:
         self.model, self.version, self.engine = request.model, version, "talker"
         self.timing = GenerationTiming(predicted=Prediction(0.001, 0.02, 0.05))
         self.routed = ROUTED if request.hints.variant else DIRECT
+        self.cached = NOT_CACHED
         self.metadata: Mapping[str, str] = METADATA if request.model == "pipeline" else {}
         self._events = events
         self._talker = talker

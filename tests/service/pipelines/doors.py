@@ -13,7 +13,7 @@ from service.generating import GenerateRequest, GenerationTiming
 from service.pipelines.pipeline import Doors, Pipeline
 from service.pipelines.policies import Policy
 from service.settings import PipelineSettings
-from service.types import DIRECT, NO_PREDICTION, InferRequest, InferResponse, Prediction, Routed
+from service.types import DIRECT, NO_PREDICTION, NOT_CACHED, Cached, InferRequest, InferResponse, Prediction, Routed
 
 CARDS = Policy(name="cards", intents=["lost_card", "new_card"], text="Cards are free.")
 PINS = Policy(name="pins", intents=["pin"], text="PINs are in the app.")
@@ -26,6 +26,7 @@ class Answer:
     model, version, engine = "writer", "7", "echo"
     metadata: Mapping[str, str] = MappingProxyType({})
     routed: Routed = DIRECT
+    cached: Cached = NOT_CACHED
 
     def __init__(self) -> None:
         self.timing = GenerationTiming(queue=0.5, first_token=2.0, per_token=0.1)

@@ -19,7 +19,18 @@ from service.routing.policies import Policy, Variant, ordered
 from service.routing.route import Route
 from service.routing.served import Served
 from service.telemetry.metrics import Metrics
-from service.types import DIRECT, NO_HINTS, Hints, InferRequest, InferResponse, Job, Prediction, Routed
+from service.types import (
+    DIRECT,
+    NO_HINTS,
+    NOT_CACHED,
+    Cached,
+    Hints,
+    InferRequest,
+    InferResponse,
+    Job,
+    Prediction,
+    Routed,
+)
 
 SIGNATURE = Signature((TensorSpec("IN", FP32, (-1,)),), (TensorSpec("OUT", FP32, (-1,)),), 64)
 
@@ -39,6 +50,7 @@ class Text:
 
     metadata: Mapping[str, str] = MappingProxyType({})
     routed: Routed = DIRECT
+    cached: Cached = NOT_CACHED
 
     def __init__(self, name: str, breaks: BatchyardError | None) -> None:
         self.model, _, self.version = name.rpartition(":")
