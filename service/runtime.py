@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from engines.errors import EngineError, ModelLoadError
+from engines.model_manifest import check_manifest
 from engines.repository import ModelEntry, scan_all
 from engines.tensor import Signature
 from service import triton_words
@@ -244,6 +245,7 @@ class Runtime:
             ensemble = Ensemble(config, version, door)
             ensemble.graph()
             return Served(TensorIntake(config.signature), ensemble, unbreakable())
+        await asyncio.to_thread(check_manifest, entry.folder / version)
         if config.generation:
             told = partial(self.metrics.step_done, entry.name, version)
             generator = await open_generation(config, entry.folder, version, self.machine, told, warming)

@@ -17,7 +17,6 @@ from engines.build.errors import BuildError
 from engines.build.gate import Quality, quality
 from engines.build.heads import find_head
 from engines.build.manifest import (
-    MANIFEST,
     Origin,
     describe,
     digest_of,
@@ -32,6 +31,7 @@ from engines.build.progress import progress_bar, say
 from engines.build.request import NAME, SHIPPED_FAMILY
 from engines.build.student_folder import write_student
 from engines.encoder_source import EncoderSource
+from engines.model_manifest import MANIFEST
 from engines.text import Tokenizer
 
 _CODE = ("../torch_encoder.py", "distill_data.py", "distill_lesson.py", "distill_training.py", "student_folder.py")

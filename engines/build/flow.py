@@ -15,7 +15,6 @@ from engines.build.errors import BuildError
 from engines.build.gate import Gate, why_not_here
 from engines.build.gate_table import write_gate_table
 from engines.build.manifest import (
-    MANIFEST,
     Origin,
     describe,
     digests,
@@ -32,6 +31,7 @@ from engines.build.request import Request, Target, placed_of, targets_of
 from engines.build.template import config_text
 from engines.build.variants import Variant
 from engines.errors import EngineError
+from engines.model_manifest import MANIFEST
 from engines.repository import CONFIG_FILE, read_config
 
 VERSION = "1"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.build.variants import Variant
+from engines.model_manifest import MANIFEST, sha256_of
 
-MANIFEST = "manifest.json"
 FORMAT = 2
 _HERE = Path(__file__).parent
 _SHARED_CODE = ("../encoder_source.py", "gate_table.py", "graph.py", "packed_encoder.py", "writers.py")
@@ -49,15 +49,9 @@ def origin(inputs: Mapping[str, str], variant: Variant, calibration: Mapping[str
     return Origin(inputs, settings, tools, recipe(code))
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
     """SHA-256 by the path relative to `root`."""
-    return {path.as_posix(): digest(root / path) for path in files}
+    return {path.as_posix(): sha256_of(root / path) for path in files}
 
 
 def digest_of(*texts: str) -> str:
@@ -69,7 +63,7 @@ def describe(folder: Path, source: Origin) -> dict[str, Any]:
     """The manifest of all files of `folder`, for `write_manifest`; more may be added to it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     artefacts = {
-        path.relative_to(folder).as_posix(): asdict(Artefact(digest(path), path.stat().st_size)) for path in files
+        path.relative_to(folder).as_posix(): asdict(Artefact(sha256_of(path), path.stat().st_size)) for path in files
     }
     return {"format": FORMAT, "origin": asdict(source), "artefacts": artefacts}
 

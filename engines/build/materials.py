@@ -14,13 +14,14 @@ import numpy as np
 from engines.build.corpora import Corpus
 from engines.build.embedding import embed
 from engines.build.encoder_folder import TOKENIZER, EncoderFolder, window_of
-from engines.build.manifest import Origin, describe, digest, digest_of, origin, read_manifest, write_manifest
+from engines.build.manifest import Origin, describe, digest_of, origin, read_manifest, write_manifest
 from engines.build.progress import Show
 from engines.build.template import config_text, packing_of
 from engines.build.variants import ENGINES, Variant
 from engines.build.writers import needs
 from engines.encoder_source import EncoderSource
 from engines.model_config import Packing
+from engines.model_manifest import sha256_of
 from engines.repository import CONFIG_FILE
 from engines.tensor import Array
 from engines.text import Tokenizer
@@ -169,6 +170,6 @@ def _scratch(home: Path) -> Iterator[Path]:
 
 def _is_whole(folder: Path, artefacts: Mapping[str, Mapping[str, str]]) -> bool:
     try:
-        return all(digest(folder / name) == made["sha256"] for name, made in artefacts.items())
+        return all(sha256_of(folder / name) == made["sha256"] for name, made in artefacts.items())
     except OSError:
         return False

@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from engines.build.embedding import embed
-from engines.build.manifest import digest, read_manifest
+from engines.build.manifest import read_manifest
 from engines.build.report import report
+from engines.model_manifest import sha256_of
 from engines.repository import scan
 from tests.engines.tiny_encoder import Shape, build, failure, write_encoder
 from tests.engines.vnni import NEEDS_VNNI
@@ -101,13 +102,13 @@ def test_other_texts_make_another_int8_and_leave_fp32_alone(source: Path, texts:
     repository = tmp_path / "models"
     names = ["own_onnx", "own_onnx_int8"]
     build(source, repository, names=names, calibration=texts)
-    before = [digest(repository / name / "1" / "model.onnx") for name in names]
+    before = [sha256_of(repository / name / "1" / "model.onnx") for name in names]
     assert build(source, repository, names=names, calibration=texts).count("up to date") == 2
     write_texts(texts, 150, seed=2)
     shown = build(source, repository, names=names, calibration=texts)
     assert "own_onnx: up to date" in shown
     assert "own_onnx_int8: built in" in shown
-    after = [digest(repository / name / "1" / "model.onnx") for name in names]
+    after = [sha256_of(repository / name / "1" / "model.onnx") for name in names]
     assert before[0] == after[0]
     assert before[1] != after[1]
 
@@ -121,11 +122,11 @@ def test_int8_without_texts_learns_from_made_up_ones(source: Path, tmp_path: Pat
 def test_a_calibration_file_of_no_rows_leaves_the_old_version(source: Path, texts: Path, tmp_path: Path) -> None:
     repository = tmp_path / "models"
     build(source, repository, names=["own_onnx_int8"], calibration=texts)
-    before = digest(repository / "own_onnx_int8" / "1" / "manifest.json")
+    before = sha256_of(repository / "own_onnx_int8" / "1" / "manifest.json")
     empty = tmp_path / "empty.csv"
     empty.write_text("text,category\n")
     assert "empty.csv: holds 0 texts" in failure(source, repository, names=["own_onnx_int8"], calibration=empty)
-    assert digest(repository / "own_onnx_int8" / "1" / "manifest.json") == before
+    assert sha256_of(repository / "own_onnx_int8" / "1" / "manifest.json") == before
 
 
 @pytest.mark.parametrize("name", NAMES[:2])

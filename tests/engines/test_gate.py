@@ -16,11 +16,12 @@ from engines.build.corpora import Corpus
 from engines.build.encoder_folder import encoder_folder
 from engines.build.errors import BuildError
 from engines.build.gate import INVARIANT, Gate, Quality, cosine, rank_correlation, why_not_here
-from engines.build.manifest import digest, digests, read_manifest
+from engines.build.manifest import digests, read_manifest
 from engines.build.materials import FamilyMaterials
 from engines.build.measure import first_fit, measure
 from engines.errors import ModelLoadError
 from engines.model_config import Packing
+from engines.model_manifest import sha256_of
 from engines.repository import CONFIG_FILE
 from tests.engines.tiny_encoder import HIDDEN, build, failure, write_encoder
 
@@ -93,11 +94,11 @@ def test_a_model_below_its_tolerance_fails_and_the_old_one_stays(source: Path, r
     (model / CONFIG_FILE).write_text(config.replace('"0.98"', '"0.9999999"'))
     shutil.rmtree(source)
     write_encoder(source, seed=1)
-    before = digest(model / "1" / "manifest.json"), digest(model / "1" / "model.safetensors")
+    before = sha256_of(model / "1" / "manifest.json"), sha256_of(model / "1" / "model.safetensors")
     message = failure(source, repository, names=["tiny_torch_int8"])
     assert "tiny_torch_int8: its least cosine to the fp32 original is 0.9999" in message
     assert "batchyard.tolerance 0.9999999; what was there stays" in message
-    assert (digest(model / "1" / "manifest.json"), digest(model / "1" / "model.safetensors")) == before
+    assert (sha256_of(model / "1" / "manifest.json"), sha256_of(model / "1" / "model.safetensors")) == before
     assert [path.name for path in sorted(model.iterdir())] == ["1", CONFIG_FILE, "tokenizer.json"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines.build.manifest import Origin, describe, write_manifest
 from service.errors import LoadFailedError, ModelUnavailableError, NotFoundError
 from service.gateway import Gateway
 from service.routing.policies import ordered
@@ -86,6 +87,19 @@ async def test_a_failed_load_keeps_the_old_one(tmp_path: Path, write: Write, con
         rewrite(tmp_path, "first", IDENTITY.format(dims=2))
         await runtime.load("first")
         assert (await gateway.infer(request("first"))).version == "1"
+
+
+async def test_files_that_are_not_those_of_the_manifest_are_not_loaded(tmp_path: Path, write: Write) -> None:
+    write("first", IDENTITY.format(dims=2))
+    weights = tmp_path / "first" / "1" / "weights.bin"
+    async with started(tmp_path) as (runtime, gateway):
+        weights.write_bytes(b"as built")
+        write_manifest(weights.parent, describe(weights.parent, Origin({}, {}, {}, "")))
+        await runtime.load("first")
+        weights.write_bytes(b"as sent by somebody")
+        with pytest.raises(LoadFailedError, match=r"what was .* version 1: 'weights.bin' in '1' is not the file that"):
+            await runtime.load("first")
+        assert (await gateway.infer(request("first"))).outputs["OUTPUT0"].tolist() == [[1, 2]]
 
 
 async def test_a_model_that_never_opened_says_why_it_still_does_not(tmp_path: Path, write: Write) -> None:
