@@ -1,27 +1,47 @@
 """What is cached as bytes that somebody else keeps: they say themselves what they are, and whether they are whole."""
 
+import math
+import struct
 from hashlib import blake2b
+from typing import NamedTuple
 
 from service.cache.key import KEY_BYTES
 
 _FORM = b"batchyard\x01"
 """Changes with whatever the bytes mean, so that gateways of two versions may share a Redis."""
 _CHECK_BYTES = 16
-_HEAD = len(_FORM) + KEY_BYTES + _CHECK_BYTES
+_FACTS = struct.Struct("<dd")
+_CHECK = len(_FORM) + KEY_BYTES
+_BODY = _CHECK + _CHECK_BYTES
+_CONTENT = _BODY + _FACTS.size
 
 
-def sealed(key: bytes, content: bytes) -> bytes:
-    """The content with its key and a checksum over both."""
-    return b"".join((_FORM, key, _check(key, content), content))
+class Entry(NamedTuple):
+    """`made`: seconds since 1970. `cost`: seconds that it saves."""
+
+    content: bytes
+    made: float
+    cost: float
 
 
-def unsealed(key: bytes, value: bytes) -> bytes | None:
-    """The content; None where the value is another's, of another version, or not as it was sealed."""
-    if not value.startswith(_FORM + key) or len(value) < _HEAD:
+def sealed(key: bytes, entry: Entry) -> bytes:
+    """The entry with its key and a checksum over both."""
+    body = _FACTS.pack(entry.made, entry.cost) + entry.content
+    return b"".join((_FORM, key, _check(key, body), body))
+
+
+def unsealed(key: bytes, value: bytes) -> Entry | None:
+    """The entry; None where the value is another's, of another version, or not as it was sealed."""
+    if len(value) < _CONTENT or not value.startswith(_FORM + key):
         return None
-    content = value[_HEAD:]
-    return content if value[_HEAD - _CHECK_BYTES : _HEAD] == _check(key, content) else None
+    body = value[_BODY:]
+    if value[_CHECK:_BODY] != _check(key, body):
+        return None
+    made, cost = _FACTS.unpack_from(body)
+    if not (math.isfinite(made) and math.isfinite(cost)):
+        return None
+    return Entry(value[_CONTENT:], made, cost)
 
 
-def _check(key: bytes, content: bytes) -> bytes:
-    return blake2b(content, digest_size=_CHECK_BYTES, key=key).digest()
+def _check(key: bytes, body: bytes) -> bytes:
+    return blake2b(body, digest_size=_CHECK_BYTES, key=key).digest()

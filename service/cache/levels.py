@@ -1,0 +1,86 @@
+"""Where answers are kept: this process's memory, and behind it what several gateways share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from service.cache.entry import Entry, sealed, unsealed
+from service.cache.memory import Memory
+
+Value = TypeVar("Value")
+
+
+class Store(Protocol):
+    """A Redis that may do anything: see `service.redis_link`."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """What was put; None too where the store is away or slow. Never raises but `CancelledError`."""
+
+    def put(self, key: bytes, value: bytes, ttl: float) -> None:
+        """Keeps a value for so many seconds, if it can. Never waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form(Generic[Value]):
+    """What a kind of value is as bytes. `size`: of the memory it takes. `read`: None for bytes that are none."""
+
+    size: Callable[[Value], int]
+    write: Callable[[Value], bytes]
+    read: Callable[[bytes], Value | None]
+
+
+BYTES_FORM: Form[bytes] = Form(len, bytes, bytes)
+
+
+class Kept(NamedTuple):
+    """`made`: seconds since 1970."""
+
+    value: Any
+    made: float
+
+
+@dataclass(frozen=True, slots=True)
+class Levels(Generic[Value]):
+    """Used on the event loop only. `store`: None, memory alone. `largest`: bytes of one value; `ttl`: seconds."""
+
+    memory: Memory[Kept]
+    store: Store | None
+    form: Form[Value]
+    largest: int
+    ttl: float
+    now: Callable[[], float]
+
+    def recall(self, key: bytes) -> tuple[Value, float] | None:
+        """What memory has, and how many seconds ago it was made."""
+        kept = self.memory.get(key)
+        return (kept.value, max(0.0, self.now() - kept.made)) if kept else None
+
+    async def fetch(self, key: bytes) -> tuple[Value, float] | None:
+        """What the store has, if it is whole; from now on memory has it as well."""
+        found = await self.store.get(key) if self.store else None
+        entry = unsealed(key, found) if found else None
+        value = self.form.read(entry.content) if entry else None
+        if entry is None or value is None:
+            return None
+        age = max(0.0, self.now() - entry.made)
+        if age >= self.ttl:
+            return None
+        self._remember(key, value, entry.cost, entry.made)
+        return value, age
+
+    async def get(self, key: bytes) -> tuple[Value, float] | None:
+        """What either has."""
+        return self.recall(key) or await self.fetch(key)
+
+    def put(self, key: bytes, value: Value, cost: float) -> None:
+        """Keeps a value on both levels, if it is not too large. `cost`: seconds that it took to make."""
+        made = self.now()
+        if self._remember(key, value, cost, made) and self.store:
+            self.store.put(key, sealed(key, Entry(self.form.write(value), made, cost)), self.ttl)
+
+    def _remember(self, key: bytes, value: Value, cost: float, made: float) -> bool:
+        size = self.form.size(value)
+        if size > self.largest:
+            return False
+        self.memory.put(key, Kept(value, made), size, cost, made + self.ttl)
+        return True
