@@ -26,12 +26,14 @@ def _laid_end_to_end(parts: Sequence[Outputs]) -> Outputs:
 
 
 def timing_of(answers: Sequence[Answer]) -> Timing:
-    """The longest wait, and the last batch."""
+    """The longest wait, the last batch, and what all of them cost."""
     last = answers[-1].timing
     if len(answers) == 1:
         return last
     queue = max(answer.timing.queue for answer in answers)
     compute = max(answer.timing.compute for answer in answers)
-    return Timing(
+    timing = Timing(
         queue, compute, last.batch_size, last.batch_tokens, last.batch_slots, input=last.input, output=last.output
     )
+    timing.engine_seconds = sum([answer.timing.engine_seconds for answer in answers])
+    return timing

@@ -115,8 +115,9 @@ class CallWorker:
             self.check.call(response.outputs)
         except EngineError as error:
             return failure_of(error)
-        seconds = self.clock() - call.start
-        timing = Timing(call.start - call.ticket.arrival, seconds, *call.batch, input=call.input)
+        now = self.clock()
+        timing = Timing(call.start - call.ticket.arrival, now - call.start, *call.batch, input=call.input)
+        timing.engine_seconds = call.bill(now)
         return Answer(dict(response.outputs), timing, response.parameters, response.final or not call.several)
 
     def _lost(self, opened: Sequence[OpenCall], executed: Executed, error: EngineLostError, *, alone: bool) -> None:

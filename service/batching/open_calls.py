@@ -27,8 +27,8 @@ class BatchSize(NamedTuple):
 class OpenCall:
     """One try to have a ticket answered, from `start` on the gateway's clock, by `engine`.
 
-    `batch`: the one it was in; `input`: seconds that laying it out took. `running`: the engine's `execute` holds it.
-    `answers`: what it was given so far. `over`: no more is taken. `lost`: the engine's end, heard of while `execute`
+    `batch`: the one it was in; `input`: seconds that laying it out took. `billed`: until when its time is paid by an
+    answer. `running`: the engine's `execute` holds it. `answers`: what it was given so far. `over`: no more is taken. `lost`: the engine's end, heard of while `execute`
     held it.
     """
 
@@ -37,10 +37,16 @@ class OpenCall:
     start: float
     batch: BatchSize
     input: float = 0.0
+    billed: float = 0.0
     running: bool = True
     answers: int = 0
     over: bool = False
     lost: EngineLostError | None = None
+
+    def bill(self, now: float) -> float:
+        """Its share, by cost, of the seconds since its last answer or since it began."""
+        seconds, self.billed = now - (self.billed or self.start), now
+        return seconds * self.ticket.cost / (self.batch.tokens or 1)
 
     @property
     def several(self) -> bool:

@@ -93,6 +93,7 @@ class Ticket:
     it wants to be answered; tickets are taken in this order. `expires`: when the queue gives it up. `alone`: seconds
     that a batch of only this ticket is predicted to take. `bulk`: it gives way to all that is not, until it is `due`.
     `losses`: batches it was in when their engine was lost; `lone_losses`: of them, those that held nothing else.
+    `spent`: its share, in seconds, of the batches that gave it no answer.
     """
 
     waiting: Waiting
@@ -109,6 +110,7 @@ class Ticket:
     alone: float = 0.0
     losses: int = 0
     lone_losses: int = 0
+    spent: float = 0.0
 
     @property
     def gone(self) -> bool:

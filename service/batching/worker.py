@@ -88,26 +88,31 @@ class Worker:
         except EngineLostError as error:
             if not error.idle:
                 suspect(batch.tickets, alone=len(batch.tickets) == 1)
+            _spend(batch, self.clock() - start)
             raise
         except EngineError as error:
+            _spend(batch, self.clock() - start)
             self._failed(batch, batch.tickets, error, executed, alone)
             return
         seconds = self.clock() - start
         executed.input_seconds += parts.input
         executed.output_seconds += parts.output
         size, tokens, slots = len(batch.tickets), batch.tokens, batch.layout.slots
+        rate = seconds / (tokens or 1)
         odd: list[Ticket] = []
         said: EngineError | None = None
         for ticket, outputs in zip(batch.tickets, parts.outputs, strict=True):
             try:
                 self.check.part(outputs)
             except EngineError as error:
+                ticket.spent += rate * ticket.cost
                 odd.append(ticket)
                 said = error
             else:
                 timing = Timing(
                     start - ticket.arrival, seconds, size, tokens, slots, input=parts.input, output=parts.output
                 )
+                timing.engine_seconds = ticket.spent + rate * ticket.cost
                 executed.results.append((ticket, Answer(outputs, timing)))
         if said:
             self._failed(batch, odd, said, executed, alone)
@@ -157,6 +162,13 @@ class Worker:
             executed.results += [(ticket, EngineFailedError(not_composed(error))) for ticket in tickets]
             return
         self._run(batch, executed, alone)
+
+
+def _spend(batch: Composition, seconds: float) -> None:
+    """A batch gave no answers: its tickets were in it nevertheless."""
+    rate = seconds / (batch.tokens or 1)
+    for ticket in batch.tickets:
+        ticket.spent += rate * ticket.cost
 
 
 def _judge(executed: Executed, alone: Sequence[tuple[Ticket, EngineError]]) -> None:

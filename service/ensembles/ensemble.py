@@ -9,12 +9,12 @@ from engines.reshape import inner_config, reshape_of
 from service.ensembles.answers import EnsembleResponses, Put
 from service.ensembles.door import Door
 from service.ensembles.graph import Graph, graph_of, rebatched
-from service.ensembles.telling import in_turn, longest, routed_by, slowest
+from service.ensembles.telling import in_turn, routed_by, slowest, timing_of
 from service.ensembles.work import Answered, Work, parameters_of
 from service.errors import BatchyardError, ModelUnavailableError
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.responses import OneResponse, has_many_answers
-from service.types import InferResponse, Job, Offer, Prediction, Responses, Timing
+from service.types import InferResponse, Job, Offer, Prediction, Responses
 
 
 class Ensemble:
@@ -125,7 +125,7 @@ class Ensemble:
             self._version,
             self._reshape.given(outputs) if self._reshape else outputs,
             "+".join(response.engine for response in responses),
-            longest(one.timing for one in made.values()) or Timing(),
+            timing_of((one.timing for one in made.values()), responses),
             max((response.tokens for response in responses), default=0),
             routed_by(responses),
             parameters_of(made.values()),

@@ -1,6 +1,7 @@
 """What callers of an ensemble are told of its steps: times along the longest way, and how they were routed."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import reduce
 
 from service.types import DIRECT, NO_PREDICTION, InferResponse, Prediction, Routed, Timing
@@ -10,6 +11,12 @@ def longest(timings: Iterable[Timing | None]) -> Timing | None:
     """Of several ways that were gone at once, the one that took longest; None where no step was on any."""
     known = (timing for timing in timings if timing is not None)
     return max(known, key=lambda timing: max(timing.actual, timing.queue + timing.compute), default=None)
+
+
+def timing_of(ways: Iterable[Timing | None], steps: Iterable[InferResponse]) -> Timing:
+    """Of an answer: the times of the longest way to it, and what all steps cost."""
+    timing = longest(ways) or Timing()
+    return replace(timing, engine_seconds=sum(step.timing.engine_seconds for step in steps))
 
 
 def slowest(predictions: Iterable[Prediction]) -> Prediction:

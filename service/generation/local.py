@@ -79,6 +79,10 @@ class LocalGeneration:
         """One of its answers left the queue."""
         self.timing.queue = now - self._arrival
 
+    def charge(self, seconds: float) -> None:
+        """A share of a step was one of its answers'."""
+        self.timing.engine_seconds += seconds
+
     def put(self, events: list[Event], tokens: int, cached_tokens: int, now: float) -> None:
         """Events of one answer, made of so many new tokens."""
         if tokens:

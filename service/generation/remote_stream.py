@@ -133,8 +133,10 @@ class RemoteGeneration:
         return pulling.result()
 
     async def _pull(self) -> Sequence[Event]:
+        start = self._clock()
         while (events := await anext(self._stream, None)) is not None:
             if events:
+                self.timing.engine_seconds += self._clock() - start
                 self._note(events)
                 return events
         raise ExecutionError("the upstream server's answer ended without its usage")

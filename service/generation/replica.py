@@ -188,9 +188,17 @@ class GeneratorReplica:
         self._around.step_done(len(report.events), report.seconds)
         if not report.fresh:
             self._pace.step_done(report.seconds)
+        self._charge(report.seconds)
         for ticket, event in report.events:
             if not ticket.over:
                 self._pass_on(ticket, event, now)
+
+    def _charge(self, seconds: float) -> None:
+        """All that is in the engine shares a step, by the tokens that it computes for each."""
+        running = self._admission.running
+        rate = seconds / (sum([ticket.work for ticket in running]) or 1)
+        for ticket in running:
+            ticket.receiver.charge(rate * ticket.work)
 
     def _pass_on(self, ticket: Ticket, event: TokenEvent, now: float) -> None:
         if event.tokens and not ticket.generated:

@@ -15,6 +15,8 @@ class Receiver(Protocol):
 
     def started(self, now: float) -> None: ...
 
+    def charge(self, seconds: float) -> None: ...
+
     def put(self, events: list[Event], tokens: int, cached_tokens: int, now: float) -> None: ...
 
     def finished(self) -> None: ...
@@ -43,6 +45,11 @@ class Ticket:
     def reserved(self) -> int:
         """Tokens it may come to fill in the cache."""
         return int(self.request.prompt.size) + self.request.sampling.max_tokens
+
+    @property
+    def work(self) -> int:
+        """Tokens that a step computes for it: those of its prompt until it has an answer's first, then one."""
+        return 1 if self.generated else max(1, self.request.prompt.size)
 
     @property
     def left(self) -> int:

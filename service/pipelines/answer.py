@@ -27,7 +27,7 @@ class PipelineGeneration:
         """As the caller waits for it: the first token comes after the time that was spent."""
         inner = self._inner.timing
         first = self._spent + inner.first_token if inner.first_token else 0.0
-        return GenerationTiming(inner.queue, first, inner.per_token, inner.predicted)
+        return GenerationTiming(inner.queue, first, inner.per_token, inner.predicted, inner.engine_seconds)
 
     async def read(self) -> Sequence[Event]:
         """See `Generation`."""

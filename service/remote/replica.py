@@ -89,8 +89,9 @@ class PoolReplica:
         except EngineError as error:
             raise in_our_words(error, self._model) from error
         seconds = self._clock() - start
-        response.timing = Timing(0.0, seconds, 1, sum(job.costs), sum(job.costs), predicted, seconds)
-        response.tokens = sum(job.costs)
+        cost = sum(job.costs)
+        response.timing = Timing(0.0, seconds, 1, cost, cost, predicted, seconds, engine_seconds=seconds)
+        response.tokens = cost
         return response
 
     async def _answer(self, question: Question, endpoint: Endpoint, left: float) -> InferResponse:
@@ -127,17 +128,30 @@ class PoolReplica:
             raise in_our_words(error, self._model) from error
 
     async def _begin(self, question: Question, endpoint: Endpoint, left: float) -> RemoteResponses:
+        start = self._clock()
         answers = endpoint.remote.stream(question, left)
         try:
             first = await anext_of(answers)
         except BaseException:
             await answers.aclose()
             raise
-        make = partial(self._response, question)
+        make = self._metered(question, start)
         responses = RemoteResponses(endpoint, answers, first, self._asking.of, make, partial(self._ended, endpoint))
         endpoint.enter()
         self._streams.add(responses)
         return responses
+
+    def _metered(self, question: Question, since: float) -> Callable[[Response], InferResponse]:
+        """Makes responses; each is charged the time since the one before it."""
+
+        def make(answer: Response) -> InferResponse:
+            nonlocal since
+            response = self._response(question, answer)
+            before, since = since, self._clock()
+            response.timing.engine_seconds = since - before
+            return response
+
+        return make
 
     def _ended(self, endpoint: Endpoint, responses: RemoteResponses, answers: Answers) -> None:
         endpoint.leave()

@@ -38,6 +38,7 @@ async def test_an_answer_comes_whole_with_its_end_and_its_usage() -> None:
         assert usage.prompt_tokens == usage.completion_tokens == len("héllo 你好 😀".encode())
         assert await generation.read() == ()
         assert 0 <= generation.timing.queue <= generation.timing.first_token
+        assert generation.timing.engine_seconds > 0
         assert is_idle(replica)
 
 
