@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis_server import RedisServer, redis_process
 from tests.upstream import Upstream, upstream_process
 
 ROOT = Path(__file__).parent.parent
@@ -73,3 +74,10 @@ async def upstream(upstream_server: Upstream) -> Upstream:
     """The same, with nothing left of the test before."""
     await upstream_server.reset()
     return upstream_server
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of one's own, empty; skips where none is installed."""
+    with redis_process() as made:
+        yield made

@@ -1,0 +1,104 @@
+"""The link to a Redis: what it offers never fails, never waits long, and works the same while there is no Redis."""
+
+from asyncio import Future, get_running_loop
+from collections.abc import Sequence
+from typing import cast
+
+from service.cache_settings import RedisSettings
+from service.redis_link.command import Answer, Command
+from service.redis_link.counts import Counts, Kind
+from service.redis_link.keeper import Dial, Keeper
+from service.redis_link.line import RedisMissingError, RedisSettingsError
+from service.redis_link.script import Script
+from service.redis_link.wire import Wire
+
+
+class RedisLink:
+    """`dial`: opens a connection. `name`: of the Redis, for people. Used on the event loop, from `start` to `close`.
+
+    What is asked in one turn of the event loop goes out together. Nothing says in which order `get` and `run` on one
+    side, `put` and `tell` on the other, reach Redis. No answer is looked into: a value must say itself what it is of.
+    """
+
+    def __init__(self, settings: RedisSettings, dial: Dial, name: str) -> None:
+        self.counts = Counts()
+        self._name = name
+        self._required = settings.required
+        self._prefix = settings.prefix.encode() + b":"
+        self._keeper = Keeper(dial, name, settings.timeout_ms / 1000, self._prefix, self.counts)
+
+    async def start(self) -> None:
+        """Reaches it, or goes on trying; raises `RedisMissingError` where it is required and cannot be reached."""
+        fault = await self._keeper.start()
+        if fault and self._required:
+            await self.close()
+            raise RedisMissingError(
+                f"redis.required = true wants a Redis at {self._name}, found: {fault}; start it, correct redis.url or "
+                "redis.password, or set redis.required = false to serve without it"
+            )
+
+    async def close(self) -> None:
+        """Lets go of it; what was told and not yet sent is lost."""
+        await self._keeper.close()
+
+    async def get(self, key: bytes) -> bytes | None:
+        """The value; None where there is none, or where Redis is away, late or wrong."""
+        future = self._ask("get", (b"GET", self._prefix + key))
+        return None if future is None else cast("bytes | None", await future)
+
+    def put(self, key: bytes, value: bytes, ttl: float) -> None:
+        """Stores a value for `ttl` seconds. Never waits: where Redis is away, full or behind, it is dropped."""
+        milliseconds = round(ttl * 1000)
+        if milliseconds > 0:
+            self._tell("put", (b"SET", self._prefix + key, value, b"PX", b"%d" % milliseconds))
+
+    async def run(
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]
+    ) -> Sequence[bytes | int] | None:
+        """Runs a script in one piece; None where Redis is away, late or wrong: then it may have run all the same."""
+        future = self._ask("run", self._words(script, keys, arguments), script)
+        return None if future is None else cast("Sequence[bytes | int] | None", await future)
+
+    def tell(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> None:
+        """Runs a script whose answer nobody needs. Never waits: where Redis is away, full or behind, it is dropped."""
+        self._tell("tell", self._words(script, keys, arguments), script)
+
+    def _words(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> tuple[bytes, ...]:
+        named = [self._prefix + key for key in keys]
+        return (b"EVALSHA", script.digest, b"%d" % len(named), *named, *arguments)
+
+    def _ask(self, kind: Kind, words: tuple[bytes, ...], script: Script | None = None) -> "Future[Answer] | None":
+        loop = get_running_loop()
+        future: Future[Answer] = loop.create_future()
+        command = Command(kind, words, loop.time(), future, script)
+        return future if self._given(self._keeper.asking, command) else None
+
+    def _tell(self, kind: Kind, words: tuple[bytes, ...], script: Script | None = None) -> None:
+        if self.counts.up and not self._keeper.health.takes_writes:
+            self.counts.drops[kind, "paused"] += 1
+            return
+        self._given(self._keeper.telling, Command(kind, words, get_running_loop().time(), None, script))
+
+    def _given(self, wire: Wire | None, command: Command) -> bool:
+        if wire is None or wire.dead:
+            self.counts.drops[command.kind, "away"] += 1
+            return False
+        if not wire.send(command):
+            self.counts.drops[command.kind, "backlog"] += 1
+            return False
+        self.counts.commands[command.kind] += 1
+        return True
+
+
+def open_link(settings: RedisSettings) -> RedisLink | None:
+    """The link that the settings ask for, not started; None where they name no Redis. Raises `RedisSettingsError`."""
+    if not settings.url:
+        return None
+    try:
+        from service.redis_link.redis_py import Dialler
+    except ImportError as error:
+        raise RedisSettingsError(
+            f"redis.url names a Redis, but {error.name} is not installed; run: pip install 'batchyard[redis]'"
+        ) from error
+    dialler = Dialler(settings)
+    return RedisLink(settings, dialler, dialler.name)

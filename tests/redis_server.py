@@ -1,0 +1,82 @@
+"""A real Redis of one's own, for tests: on a free port, in its own folder, stopped by its process."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.retry import Retry
+
+BINARY = "redis-server"
+_TRIES, _PAUSE = 500, 0.02
+
+
+@dataclass(slots=True)
+class RedisServer:
+    """A running `redis-server`. It keeps nothing on disk: started again, it is empty. `options`: as in redis.conf."""
+
+    port: int
+    folder: Path
+    options: Mapping[str, str] = field(default_factory=dict)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Starts it, on the same port as before, and waits until it answers."""
+        settings = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self.folder}
+        words = [word for name, value in {**settings, **self.options}.items() for word in (f"--{name}", str(value))]
+        self.process = subprocess.Popen([BINARY, *words], stdout=subprocess.DEVNULL)
+        with self.client() as client:
+            client.ping()
+
+    def client(self, **options: str) -> Redis:
+        """A client for tests, which waits until the server answers."""
+        retry = Retry(ConstantBackoff(_PAUSE), _TRIES, (ConnectionError, TimeoutError, BusyLoadingError))
+        return Redis(port=self.port, retry=retry, **options)  # type: ignore[arg-type]
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it does."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """It hangs: its connections stay open, nothing is answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It hangs no more."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def redis_process(**options: str) -> Iterator[RedisServer]:
+    """A Redis until the end of the block; skips the test where there is none to start."""
+    if shutil.which(BINARY) is None:
+        pytest.skip(f"{BINARY} is not there: apt-get install redis-server")
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        server = RedisServer(_free_port(), Path(folder), options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
