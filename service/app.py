@@ -12,11 +12,14 @@ from fastapi import FastAPI
 
 from engines.cores import available_cores
 from service.api import MANNERS, Operations, mount
+from service.api.grpc.connections import GrpcConnections
 from service.api.grpc.server import GrpcServer
 from service.api.limits import Limits
 from service.api.scrape import scrape_router
+from service.caching import open_caching
 from service.catalog import Catalog
 from service.cores import CoreBudget
+from service.door.tls import load_tls
 from service.gateway import Gateway
 from service.opening import Machine
 from service.opening_remote import endpoints_of
@@ -49,7 +52,8 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     routes = {name: open_route(name, route) for name, route in settings.routes.items()}
     catalog = Catalog(routes=routes, clock=clock)
     tracing = Tracing(settings.trace_file)
-    gateway = Gateway(catalog, metrics, clock, tracing)
+    caching = open_caching(settings.cache, metrics)
+    gateway = Gateway(catalog, metrics, clock, tracing, caching)
     metrics.remotes.endpoints = partial(endpoints_of, catalog)
     cores = settings.cores or max(1, round(available_cores()))
     scripting = Scripting(gateway, settings.default_timeout_ms / 1000, settings.max_queue_size)
@@ -77,8 +81,10 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     operations = Operations(stopping, runtime if settings.allow_control else None, LogSettings(), tracing)
     limits, manner = _limits(settings), MANNERS[settings.compat]()
     mount(app, gateway, limits, operations, manner)
-    grpc = GrpcServer(gateway, limits, operations, manner, settings.max_grpc_streams) if settings.grpc else None
-    return Service(app, grpc)
+    tls = load_tls(settings)
+    line = GrpcConnections(settings.max_grpc_streams, settings.limits, tls)
+    grpc = GrpcServer(gateway, limits, operations, manner, line) if settings.grpc else None
+    return Service(app, grpc, tls.context if tls else None)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -168,7 +168,7 @@ def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
     shown = ",".join(map(str, default)) if isinstance(default, list) else default
     if isinstance(default, bool):
         shown = str(default).lower()
-    if default in ([], {}) or isinstance(default, BaseModel):
+    if default in ([], {}, None) or isinstance(default, BaseModel):
         shown = "none"
     source = f"[{ENV_PREFIX}{name.upper()}, default: {shown}]"
     alone: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
@@ -189,6 +189,8 @@ def _metavar(annotation: object) -> str:
         return "true|false"
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
+    if annotation == Path | None:
+        return "FILE"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "JSON"
     return {list: "A,B", dict: "JSON"}.get(get_origin(annotation), "TEXT")  # type: ignore[arg-type]

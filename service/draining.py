@@ -4,19 +4,28 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Protocol
 
 import uvicorn
 
+from service.door.connection import Connection
+from service.door.guard import Guard
 from service.listener import take_no_more
 from service.stopping import Stopping
 
 LOGGER = logging.getLogger("batchyard.server")
 
+_STARTUP_FAILED = 3
+"""uvicorn's exit code."""
+_TICKS_A_SECOND = 10
+"""Of uvicorn's main loop."""
 _CLOSE = (b"connection", b"close")
 _STEP = 0.02
 """Seconds between looks at what is left to do."""
@@ -35,6 +44,15 @@ class StopTimes:
 
     drain: float
     grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How HTTP connections come in. `most_body`: bytes. `tls`: None for plain connections."""
+
+    guard: Guard
+    most_body: int
+    tls: ssl.SSLContext | None
 
 
 class DoorError(Exception):
@@ -68,12 +86,14 @@ class DrainingServer(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
+        entrance: Entrance,
         times: StopTimes,
         stopping: Stopping,
         ready: Callable[[], None],
         doors: Sequence[tuple[Door, socket.socket]] = (),
     ) -> None:
         super().__init__(config)
+        self._entrance = entrance
         self._times = times
         self._stopping = stopping
         self._ready = ready
@@ -82,9 +102,10 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Opens the app, the sockets and the doors; raises `DoorError`."""
-        await super().startup(sockets)
-        if self.should_exit:
-            return
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(_STARTUP_FAILED)
+        await self._open(sockets or [])
         try:
             for door, bound in self._doors:
                 await door.start(bound)
@@ -92,6 +113,21 @@ class DrainingServer(uvicorn.Server):
             await self.lifespan.shutdown()
             raise DoorError(error.strerror or str(error)) from error
         self._ready()
+
+    async def _open(self, sockets: Sequence[socket.socket]) -> None:
+        """In place of uvicorn's: it gives a TLS handshake a minute, in which nothing is known of the connection yet."""
+        entrance = self._entrance
+        made = partial(Connection, entrance.guard, entrance.most_body)
+        connection = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        handshake = entrance.guard.limits.head_seconds if entrance.tls else None
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                connection, sock=bound, ssl=entrance.tls, ssl_handshake_timeout=handshake, backlog=self.config.backlog
+            )
+            for bound in sockets
+        ]
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """What a signal does. Logging is left to the event loop: a signal may come in the middle of another line."""
@@ -112,12 +148,20 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Is it time to close the listener? Asked ten times a second."""
         over = await super().on_tick(counter)
+        if counter % _TICKS_A_SECOND == 0:
+            self._look_at_connections()
         if self._stopping.begun and not self._drained_at:
             self._drained_at = time.monotonic() + self._times.drain
             LOGGER.info("told to stop: not ready any more, connections are taken for %g s yet", self._times.drain)
         if self._stopping.begun:
             self._say_close()
         return over or bool(self._drained_at and time.monotonic() >= self._drained_at)
+
+    def _look_at_connections(self) -> None:
+        now = time.monotonic()
+        for connection in tuple(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.look(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Phases 2 to 4."""

@@ -46,6 +46,18 @@ class RequestTooLargeError(InvalidRequestError):
     """The body is larger than the limit, as sent or inflated."""
 
 
+class HeadTooLargeError(BatchyardError):
+    """The headers of the request are larger, or more, than the limit."""
+
+
+class TargetTooLongError(BatchyardError):
+    """The URL of the request is longer than the limit."""
+
+
+class SlowRequestError(BatchyardError):
+    """The request came so slowly that its time was over before it was whole."""
+
+
 class NotFoundError(BatchyardError):
     """No such model or version."""
 
@@ -88,6 +100,10 @@ class QueueFullError(RetryLaterError):
 
 class DeadlineHopelessError(RetryLaterError):
     """The deadline cannot be met from here; refused before it costs anything."""
+
+
+class DoorBusyError(RetryLaterError):
+    """There are too many connections, or too many requests wait on one."""
 
 
 class DeadlineExceededError(BatchyardError):

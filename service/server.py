@@ -1,9 +1,11 @@
 """Runs the app under uvicorn: one process, signals end it gracefully, the last line of the start is "ready"."""
 
 import gc
+import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -14,21 +16,24 @@ from typing import Any
 
 import uvicorn
 
-from service.draining import Door, DoorError, DrainingServer, StopTimes
+from service.api.headers import request_id_source
+from service.api.refusals import HEALTH_PATHS, refusals
+from service.door.guard import Guard, House
+from service.door.open_files import room_for
+from service.draining import Door, DoorError, DrainingServer, Entrance, StopTimes
+from service.limit_settings import LimitSettings
 from service.listener import bind
 from service.settings import Settings, flag_of
 from service.stopping import Stopping
 from service.telemetry import logs
 from service.telemetry.startup import ProgressHandler
 
+LOGGER = logging.getLogger("batchyard.server")
+
 ASGIApp = Callable[..., Any]
 
 COLLECTOR_THRESHOLDS = (100_000, 20, 20)
 """Requests make hardly any cycles, so the garbage collector need not look for them every 700 objects."""
-
-KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep idle connections in their pools, so that no client writes into a closed one."""
-
 
 INTERRUPTED = 130
 """Exit code of a process that was told to leave at once."""
@@ -40,10 +45,11 @@ class CannotStartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is served: the app over HTTP, and over gRPC, if anything is, `grpc`."""
+    """What is served: the app over HTTP, and over gRPC, if anything is, `grpc`. `tls`: of HTTP."""
 
     app: ASGIApp
     grpc: Door | None = None
+    tls: ssl.SSLContext | None = None
 
 
 def serve(settings: Settings, create_service: Callable[[Settings, Stopping], Service]) -> None:
@@ -79,12 +85,23 @@ def _server(
     stopping = Stopping()
     service = create_service(settings, stopping)
     times = StopTimes(settings.drain_seconds, settings.shutdown_grace_seconds)
+    entrance = Entrance(_guard(settings.limits), settings.max_body_bytes, service.tls)
     doors = [(service.grpc, bound) for bound in sockets[1:] if service.grpc]
     lines = [f"grpc: {_netloc(bound)}\n" for _, bound in doors]
-    url = f"http://{_netloc(sockets[0])}"
+    url = f"{'https' if service.tls else 'http'}://{_netloc(sockets[0])}"
     lines.append(f"ready: {url} (pages: {url}/docs, numbers: {url}/metrics)\n")
     ready = partial(_announce, "".join(lines), progress)
-    return DrainingServer(_uvicorn_config(service.app), times, stopping, ready, doors)
+    return DrainingServer(_uvicorn_config(service.app), entrance, times, stopping, ready, doors)
+
+
+def _guard(limits: LimitSettings) -> Guard:
+    """The guard of connections, which lets in as many as the system has files for."""
+    room = room_for(limits.max_connections)
+    if room < limits.max_connections:
+        wanted = f"wanted {limits.max_connections} connections, the system has files for {room}"
+        LOGGER.warning("limits.max_connections: %s; raise its bound (ulimit -Hn)", wanted)
+    house = House(refusals(request_id_source()), HEALTH_PATHS)
+    return Guard(limits.model_copy(update={"max_connections": room}), house)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
@@ -117,7 +134,6 @@ def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from service.cache_settings import DEFAULT_CACHE, DEFAULT_REDIS, CacheSettings, RedisSettings
+from service.limit_settings import DEFAULT_LIMITS, LimitSettings
 from service.route_settings import RouteSettings, keys_at
 from service.tenant_settings import TenantSettings, WindowSettings
 
@@ -99,6 +100,7 @@ Pipelines = Annotated[
 ]
 Cache = Annotated[CacheSettings, NoDecode, BeforeValidator(_parse_json)]
 Redis = Annotated[RedisSettings, NoDecode, BeforeValidator(_parse_json)]
+Limits = Annotated[LimitSettings, NoDecode, BeforeValidator(_parse_json)]
 Tenants = Annotated[dict[str, TenantSettings], NoDecode, BeforeValidator(_parse_json)]
 
 
@@ -114,6 +116,9 @@ class Settings(BaseSettings):
     grpc: bool = Field(True, description="Serve gRPC as well?")
     grpc_port: int = Field(8001, ge=0, le=65535, description="TCP port of gRPC; 0 picks a free one.")
     max_grpc_streams: int = Field(1024, gt=0, description="gRPC calls that one connection may have open at once.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain; HTTP and gRPC speak TLS then.")
+    tls_key: Path | None = Field(None, description="PEM key of the certificate, without a password.")
+    tls_client_ca: Path | None = Field(None, description="PEM certificates of who signs those that callers must show.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line shown.")
     max_body_bytes: int = Field(64 * 2**20, gt=0, description="Largest request body, as sent and inflated.")
     default_timeout_ms: int = Field(30_000, gt=0, description="Deadline of a request that names none.")
@@ -133,6 +138,7 @@ class Settings(BaseSettings):
     pipelines: Pipelines = Field({}, description="Pipelines as JSON: name, model, classifier, system, policies.")
     cache: Cache = Field(DEFAULT_CACHE, description="The cache of answers as JSON: memory_mb, ttl_seconds.")
     redis: Redis = Field(DEFAULT_REDIS, description="A Redis shared by gateways as JSON: url, required, and more.")
+    limits: Limits = Field(DEFAULT_LIMITS, description="Limits of connections as JSON; see gateway.toml.")
     tenants: Tenants = Field({}, description="Who may call, as JSON: name, keys, scopes, limits; see gateway.toml.")
 
 
@@ -205,7 +211,7 @@ def _known(field: str, inner: Sequence[str]) -> list[str]:
         return list(keys_at(inner[1:]))
     if field == "tenants":
         return list((WindowSettings if len(inner) > 2 else TenantSettings).model_fields)
-    tables: Mapping[str, type[BaseModel]] = {"cache": CacheSettings, "redis": RedisSettings}
+    tables: Mapping[str, type[BaseModel]] = {"cache": CacheSettings, "redis": RedisSettings, "limits": LimitSettings}
     return list(tables.get(field, PipelineSettings).model_fields)
 
 

@@ -67,9 +67,13 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         grpc_port = 9
         max_grpc_streams = 9
         compat = "triton"
+        tls_certificate = "9"
+        tls_key = "9"
+        tls_client_ca = "9"
         routes.minilm.variants = ["x"]
         cache.ttl_seconds = 9
         redis.timeout_ms = 9
+        limits.max_headers = 9
         tenants.app.keys = ["%s"]
         [pipelines.help-desk]
         model = "writer"
@@ -92,6 +96,7 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         "pipelines": json.dumps({"help-desk": PIPELINE}),
         "cache": '{"ttl_seconds": 9}',
         "redis": '{"timeout_ms": 9}',
+        "limits": '{"max_headers": 9}',
         "tenants": json.dumps({"app": {"keys": [digest]}}),
     }
     text |= {name: "9" for name in Settings.model_fields if name not in text}

@@ -8,6 +8,7 @@ from grpc import aio
 
 from service.api.grpc import shared_memory
 from service.api.grpc.calls import Reception
+from service.api.grpc.connections import GrpcConnections
 from service.api.grpc.control import Control
 from service.api.grpc.health import Health
 from service.api.grpc.in_hand import InHand
@@ -24,23 +25,15 @@ from service.gateway import Gateway
 
 _LAST_WORDS = 1.0
 """Seconds in which calls that ran out of time are told so."""
-_KEEPALIVE = (
-    ("grpc.keepalive_time_ms", 7_200_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.http2.max_pings_without_data", 2),
-    ("grpc.http2.min_ping_interval_without_data_ms", 300_000),
-    ("grpc.http2.max_ping_strikes", 2),
-)
-"""As Triton's are by default."""
 
 
 class GrpcServer:
-    """Serves the gateway's models. Used on one event loop. `most_streams`: calls that a connection may have open."""
+    """Serves the gateway's models. Used on one event loop."""
 
     def __init__(
-        self, gateway: Gateway, limits: Limits, operations: Operations, manner: Manner, most_streams: int
+        self, gateway: Gateway, limits: Limits, operations: Operations, manner: Manner, connections: GrpcConnections
     ) -> None:
+        self._connections = connections
         self._in_hand = InHand()
         self._reception = Reception(gateway.clock, request_id_source(), manner.words, self._in_hand)
         understand = Understanding(gateway, limits)
@@ -51,8 +44,7 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_body_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.max_concurrent_streams", most_streams),
-            *_KEEPALIVE,
+            *connections.options(),
         ]
         self._server: aio.Server | None = None
 
@@ -69,7 +61,7 @@ class GrpcServer:
         host, port = bound.getsockname()[:2]
         bound.close()
         try:
-            server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            self._connections.open(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:
             raise OSError(0, str(error)) from error
         await server.start()

@@ -9,10 +9,12 @@ from typing import Any
 
 import uvloop
 
+from service.api.grpc.connections import GrpcConnections
 from service.api.grpc.server import GrpcServer
 from service.api.limits import Limits
 from service.api.manner import Manner, own_manner
 from service.api.operations import Operations
+from service.limit_settings import DEFAULT_LIMITS
 from service.listener import bind
 from tests.service.api.grpc.gateways import GrpcGateway
 
@@ -41,7 +43,8 @@ def serve_grpc(
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     limits = Limits(max_body_bytes=MAX_BODY_BYTES)
-    arguments = (limits, operations or Operations(), manner or own_manner(), most_streams)
+    connections = GrpcConnections(most_streams, DEFAULT_LIMITS)
+    arguments = (limits, operations or Operations(), manner or own_manner(), connections)
     server = GrpcServer(gateway, *arguments)  # type: ignore[arg-type]
     bound = bind("127.0.0.1", 0)
     host, port = bound.getsockname()

@@ -8,10 +8,12 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from service.api.grpc.connections import GrpcConnections
 from service.api.grpc.server import GrpcServer
 from service.api.limits import Limits
 from service.api.manner import own_manner
 from service.api.operations import Operations
+from service.limit_settings import DEFAULT_LIMITS
 from service.listener import bind
 from tests.service.api.grpc.gateways import GrpcGateway
 from tests.service.api.grpc.serving import GrpcAddress, serve_grpc
@@ -112,6 +114,7 @@ async def test_a_port_that_is_taken_is_noticed(own: GrpcAddress, gateway: GrpcGa
         bind(host, int(port))
     with bind(host, 0) as bound, bind(host, bound.getsockname()[1]) as other:
         other.listen()
-        server = GrpcServer(gateway, Limits(), Operations(), own_manner(), 10)  # type: ignore[arg-type]
+        connections = GrpcConnections(10, DEFAULT_LIMITS)
+        server = GrpcServer(gateway, Limits(), Operations(), own_manner(), connections)  # type: ignore[arg-type]
         with pytest.raises(OSError, match=r"Failed to bind"):
             await server.start(bound)
