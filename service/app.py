@@ -25,6 +25,7 @@ from service.opening import Machine
 from service.opening_remote import endpoints_of
 from service.pipelines.pipeline import Doors, Pipeline
 from service.pipelines.policies import load_policies
+from service.redis_link.link import RedisLink, open_link
 from service.routing.opening import open_route
 from service.runtime import Runtime
 from service.scripting import Scripting
@@ -64,12 +65,16 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     pipelines = [Pipeline(name, p, load_policies(p.policies), doors) for name, p in settings.pipelines.items()]
     runtime = Runtime(catalog, machine, metrics, gateway, report_step, pipelines)
 
+    link = open_link(settings.redis)
+    metrics.redis.counts = link.counts if link else None
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         scripting.start()
-        await runtime.start(settings.model_repository, settings.models)
-        yield
-        await runtime.stop(settings.shutdown_grace_seconds)
+        async with _started(link):
+            await runtime.start(settings.model_repository, settings.models)
+            yield
+            await runtime.stop(settings.shutdown_grace_seconds)
         await asyncio.to_thread(tracing.close, _LAST_TRACES)
 
     app = FastAPI(
@@ -84,7 +89,20 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     tls = load_tls(settings)
     line = GrpcConnections(settings.max_grpc_streams, settings.limits, tls)
     grpc = GrpcServer(gateway, limits, operations, manner, line) if settings.grpc else None
-    return Service(app, grpc, tls.context if tls else None)
+    return Service(app, grpc, tls.context if tls else None, link.check if link else None)
+
+
+@asynccontextmanager
+async def _started(link: RedisLink | None) -> AsyncIterator[None]:
+    """Redis from before the first request until after the last."""
+    if link is None:
+        yield
+        return
+    await link.start()
+    try:
+        yield
+    finally:
+        await link.close()
 
 
 def _limits(settings: Settings) -> Limits:

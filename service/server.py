@@ -1,5 +1,6 @@
 """Runs the app under uvicorn: one process, signals end it gracefully, the last line of the start is "ready"."""
 
+import asyncio
 import gc
 import logging
 import os
@@ -7,7 +8,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -45,15 +46,18 @@ class CannotStartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is served: the app over HTTP, and over gRPC, if anything is, `grpc`. `tls`: of HTTP."""
+    """What is served: the app over HTTP, and over gRPC, if anything is, `grpc`. `tls`: of HTTP. `check`: raises
+    `BatchyardError` where it cannot be served as the settings want it, before anything is opened."""
 
     app: ASGIApp
     grpc: Door | None = None
     tls: ssl.SSLContext | None = None
+    check: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 def serve(settings: Settings, create_service: Callable[[Settings, Stopping], Service]) -> None:
-    """Serves until SIGTERM or SIGINT, and stops as `DrainingServer` says. Raises `CannotStartError`."""
+    """Serves until SIGTERM or SIGINT, and stops as `DrainingServer` says. Raises `CannotStartError`, and what the
+    service's `check` raises."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     logs.configure(settings.log_level)
@@ -84,6 +88,8 @@ def _server(
 ) -> DrainingServer:
     stopping = Stopping()
     service = create_service(settings, stopping)
+    if service.check:
+        asyncio.run(service.check())
     times = StopTimes(settings.drain_seconds, settings.shutdown_grace_seconds)
     entrance = Entrance(_guard(settings.limits), settings.max_body_bytes, service.tls)
     doors = [(service.grpc, bound) for bound in sockets[1:] if service.grpc]

@@ -19,6 +19,8 @@ TRIES = 3
 """Answers to look at before it counts as too slow: this process may have been busy itself."""
 SILENT = 3
 """Turns of the event loop in a row whose questions had no answer in time, after which it is asked no more."""
+SILENT_FOR = 2
+"""Times that they may take, for which it must last: one pause of Redis or of this process ends many turns at once."""
 MOST = 4096
 """Commands under way on a connection."""
 MOST_BYTES = 32 << 20
@@ -43,11 +45,11 @@ class Keeper:
         self._counts = counts
         self._keeping: asyncio.Task[None] | None = None
 
-    async def start(self) -> str:
-        """Goes to work; what came of the first try: why it cannot be reached, or ""."""
-        first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._keeping = asyncio.create_task(self._keep(first))
-        return await first
+    async def start(self) -> None:
+        """Goes to work; waits for what comes of the first try."""
+        tried = asyncio.Event()
+        self._keeping = asyncio.create_task(self._keep(tried))
+        await tried.wait()
 
     async def close(self) -> None:
         """Lets go of it."""
@@ -57,19 +59,30 @@ class Keeper:
                 await self._keeping
             self._keeping = None
 
-    async def _keep(self, first: "asyncio.Future[str]") -> None:
+    async def fault(self) -> str:
+        """Why it cannot be reached; "" if it can. Leaves nothing open."""
+        try:
+            async with asyncio.timeout(OPENING):
+                lines = await self._open()
+        except Exception as error:
+            return _told(error)
+        for line in lines:
+            await line.close()
+        return ""
+
+    async def _keep(self, tried: asyncio.Event) -> None:
         while True:
             try:
                 async with asyncio.timeout(OPENING):
                     lines = await self._open()
             except Exception as error:
-                fault = _told(error) or f"it was not reached within {OPENING:g} s"
-                first = _tell_once(first, fault)
+                fault = _told(error)
             else:
                 self.health.opened()
-                first = _tell_once(first, "")
-                fault = await self._work(*lines)
-            await asyncio.sleep(self.health.lost(fault))
+                fault = await self._work(lines, tried)
+            pause = self.health.lost(fault)
+            tried.set()
+            await asyncio.sleep(pause)
 
     async def _open(self) -> tuple[Line, Line]:
         """Two connections, the first of them tried; raises `LineError`."""
@@ -93,11 +106,14 @@ class Keeper:
                 return
         raise LineError(f"it answers in {seconds * 1000:.0f} ms, wanted {self._timeout * 1000:g} ms at most")
 
-    async def _work(self, asking: Line, telling: Line) -> str:
+    async def _work(self, lines: tuple[Line, Line], working: asyncio.Event) -> str:
         """Works on both until one is lost; says why."""
-        self.asking = Wire(asking, Bounds(self._timeout, SILENT, MOST, MOST_BYTES), self._counts, self.health)
-        self.telling = Wire(telling, Bounds(TOLD_SECONDS, 1, MOST, MOST_BYTES), self._counts, self.health)
+        asking, telling = lines
+        patient = Bounds(self._timeout, SILENT, SILENT_FOR * self._timeout, MOST, MOST_BYTES)
+        self.asking = Wire(asking, patient, self._counts, self.health)
+        self.telling = Wire(telling, Bounds(TOLD_SECONDS, 1, 0.0, MOST, MOST_BYTES), self._counts, self.health)
         tasks = [asyncio.create_task(wire.run()) for wire in (self.asking, self.telling)]
+        working.set()
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -109,10 +125,6 @@ class Keeper:
 
 
 def _told(error: BaseException | None) -> str:
-    return str(error) if isinstance(error, LineError | TimeoutError) else f"{type(error).__name__}: {error}"
-
-
-def _tell_once(first: "asyncio.Future[str]", fault: str) -> "asyncio.Future[str]":
-    if not first.done():
-        first.set_result(fault)
-    return first
+    if isinstance(error, TimeoutError):
+        return f"it was not reached within {OPENING:g} s"
+    return str(error) if isinstance(error, LineError) else f"{type(error).__name__}: {error}"

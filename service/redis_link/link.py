@@ -27,15 +27,19 @@ class RedisLink:
         self._prefix = settings.prefix.encode() + b":"
         self._keeper = Keeper(dial, name, settings.timeout_ms / 1000, self._prefix, self.counts)
 
-    async def start(self) -> None:
-        """Reaches it, or goes on trying; raises `RedisMissingError` where it is required and cannot be reached."""
-        fault = await self._keeper.start()
-        if fault and self._required:
-            await self.close()
+    async def check(self) -> None:
+        """Raises `RedisMissingError` where it is required and cannot be reached."""
+        fault = await self._keeper.fault() if self._required else ""
+        if fault:
             raise RedisMissingError(
                 f"redis.required = true wants a Redis at {self._name}, found: {fault}; start it, correct redis.url or "
                 "redis.password, or set redis.required = false to serve without it"
             )
+
+    async def start(self) -> None:
+        """Reaches it, or goes on trying; raises as `check`."""
+        await self.check()
+        await self._keeper.start()
 
     async def close(self) -> None:
         """Lets go of it; what was told and not yet sent is lost."""

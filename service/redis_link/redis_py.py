@@ -104,4 +104,4 @@ def _misread(what: str) -> str:
 
 
 def _told(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__

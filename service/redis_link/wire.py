@@ -22,11 +22,12 @@ unread at the first look. The rest is what timers are late by."""
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`seconds`: for an answer. `silent`: turns in a row without one in time, after which the connection is given up.
-    `most`: commands that wait for an answer; `most_bytes`: their size."""
+    """`seconds`: for an answer. `silent`: turns in a row without one in time, over at least `silent_for` seconds,
+    after which the connection is given up. `most`: commands that wait for an answer; `most_bytes`: their size."""
 
     seconds: float
     silent: int
+    silent_for: float
     most: int
     most_bytes: int
 
@@ -47,6 +48,7 @@ class Wire:
         self._more = asyncio.Event()
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._waiting = self._bytes = self._silent = 0
+        self._silent_since = 0.0
 
     def send(self, command: Command) -> bool:
         """Takes a command for this turn; False where too much waits already."""
@@ -137,8 +139,13 @@ class Wire:
         late = [command for command in turn if command.open]
         for command in late:
             self._fail(command, "late")
-        self._silent += bool(late)
-        if self._silent >= self._bounds.silent and not self._lost.done():
+        if not late:
+            return
+        now = self._loop.time()
+        self._silent += 1
+        self._silent_since = now if self._silent == 1 else self._silent_since
+        long = self._silent >= self._bounds.silent and now - self._silent_since >= self._bounds.silent_for
+        if long and not self._lost.done():
             self._lost.set_result(f"no answer within {self._bounds.seconds * 1000:g} ms")
 
     def _give_up(self) -> None:

@@ -18,6 +18,7 @@ from service.telemetry.faults import FaultsCollector
 from service.telemetry.generations import Generations, GenerationsCollector
 from service.telemetry.own_metrics import own_lines
 from service.telemetry.predictions import PredictionsCollector
+from service.telemetry.redis import RedisCollector
 from service.telemetry.remotes import RemotesCollector
 from service.telemetry.routes import RouteCounters, RoutesCollector
 from service.telemetry.series import Series
@@ -44,6 +45,7 @@ class Metrics:
         self._engines: dict[tuple[str, str], Callable[[], Sequence[object]]] = {}
         self.routes = RouteCounters()
         self.remotes = RemotesCollector()
+        self.redis = RedisCollector()
         self._registry = CollectorRegistry()
         self._registry.register(SeriesCollector(self._series))
         self._registry.register(GenerationsCollector(self._generations))
@@ -51,6 +53,7 @@ class Metrics:
         self._registry.register(FaultsCollector(self._faults))
         self._registry.register(RoutesCollector(self.routes))
         self._registry.register(self.remotes)
+        self._registry.register(self.redis)
         ProcessCollector(registry=self._registry)
 
     def request_done(self, model: str, version: str, outcome: Outcome, seconds: float) -> None:
