@@ -46,11 +46,22 @@ class Model:
 
 @dataclass(slots=True)
 class Catalog:
-    """Everything that has a name."""
+    """Everything that has a name. `changes`: how often a name came to mean something else."""
 
     models: dict[str, Model] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
+    changes: int = 0
+
+    def show(self, model: Model) -> None:
+        """From now on its name means this."""
+        self.models[model.name] = model
+        self.changes += 1
+
+    def narrow(self, route: Route) -> None:
+        """From now on its name means this."""
+        self.routes[route.name] = route
+        self.changes += 1
 
     def served(self, name: str, version: str = "") -> Served:
         """An open version of a model; raises `NotFoundError` or `ModelUnavailableError`."""

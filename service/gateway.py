@@ -4,6 +4,8 @@ from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from service.cache.levels import Caching
+from service.cached_router import CachedRouter
 from service.catalog import Catalog
 from service.errors import BatchyardError, ModelUnavailableError, NotFoundError
 from service.generating import GenerateRequest, Generation
@@ -23,14 +25,23 @@ Clock = Callable[[], float]
 
 
 class Gateway:
-    """Has a request answered by what its name stands for, and counts the outcome, once. `tracing`: None, none."""
+    """Has a request answered by what its name stands for, and counts the outcome, once. `tracing`, `caching`: None,
+    none."""
 
-    def __init__(self, catalog: Catalog, metrics: Metrics, clock: Clock, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        metrics: Metrics,
+        clock: Clock,
+        tracing: Tracing | None = None,
+        caching: Caching | None = None,
+    ) -> None:
         self.clock = clock
         self._tracing = tracing or Tracing()
         self._catalog = catalog
         self._metrics = metrics
-        self._router = Router(catalog, metrics.routes, clock)
+        router = Router(catalog, metrics.routes, clock)
+        self._router: Router | CachedRouter = CachedRouter(router, catalog, caching, clock) if caching else router
         metrics.routes.breaker_states = catalog.breaker_states
 
     def infer(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:

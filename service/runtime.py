@@ -17,6 +17,7 @@ from service import triton_words
 from service.awaiting import Awaiting, is_remote
 from service.catalog import Catalog, Model, nothing
 from service.cores import CoreBudget
+from service.digests import behind_caches, digest_of
 from service.ensembles.door import Door
 from service.ensembles.ensemble import Ensemble
 from service.errors import LoadFailedError, NotFoundError
@@ -31,7 +32,7 @@ from service.pipelines.pipeline import VERSION, Pipeline
 from service.replacing import Replacing
 from service.routing.breaker import unbreakable
 from service.routing.route import Route
-from service.routing.served import Served
+from service.routing.served import Served, no_digest
 from service.steps import dependents_of, in_a_loop, step_names, steps_first
 from service.telemetry.metrics import Metrics
 from service.watching import watch
@@ -56,6 +57,7 @@ class Runtime:
     declared: dict[str, Route] = field(default_factory=dict)
     replacing: Replacing = field(default_factory=Replacing)
     named: set[str] = field(default_factory=set)
+    digested: set[str] = field(default_factory=set)
     awaiting: Awaiting = field(default_factory=Awaiting)
 
     async def start(self, roots: Sequence[Path], names: Sequence[str]) -> None:
@@ -67,6 +69,7 @@ class Runtime:
         _check_wanted(names, found)
         entries = steps_first([entry for entry in found if not names or entry.name in names])
         self._check_names(entries)
+        self.digested.update(behind_caches(found, self.declared.values(), self.pipelines))
         looped = in_a_loop(entries, self.catalog)
         for done, entry in enumerate(entries, start=1):
             reason = looped.get(entry.name)
@@ -81,8 +84,9 @@ class Runtime:
     def _add(self, pipeline: Pipeline) -> None:
         if pipeline.model in self.catalog.models or pipeline.model in self.catalog.routes:
             raise ModelLoadError(f"{pipeline.model!r} is a pipeline and a model or route; rename one of them")
-        served = Served(TensorIntake(Signature((), ())), pipeline, unbreakable())
-        self.catalog.models[pipeline.model] = Model(pipeline.model, versions={VERSION: served})
+        intake = TensorIntake(Signature((), ()))
+        served = Served(intake, pipeline, unbreakable(), digest=pipeline.digest, parts=pipeline.parts)
+        self.catalog.show(Model(pipeline.model, versions={VERSION: served}))
         if not self.catalog.fault(pipeline.classifier):
             pipeline.review(self.catalog.info(pipeline.classifier).signature)
 
@@ -186,7 +190,7 @@ class Runtime:
     def _show(self, model: Model) -> None:
         """Gives callers this in place of what they were given by its name, and counts what waits in it."""
         old = self.catalog.models.get(model.name)
-        self.catalog.models[model.name] = model
+        self.catalog.show(model)
         watch(self.metrics, self.catalog, model, old)
 
     def _check_variants(self, changed: str = "") -> None:
@@ -202,7 +206,7 @@ class Runtime:
             variants = tuple(name for name in route.variants if name not in odd)
             if variants == self.catalog.routes[route.name].variants:
                 continue
-            self.catalog.routes[route.name] = replace(route, variants=variants)
+            self.catalog.narrow(replace(route, variants=variants))
             for name in sorted(odd):
                 LOGGER.warning(
                     "route %s leaves out %s: its inputs or outputs differ from %s", route.name, name, variants[0]
@@ -220,7 +224,9 @@ class Runtime:
         model = Model(entry.name, entry.config, reason=entry.error, closed=tuple(map(str, entry.versions)))
         for version in entry.versions:
             try:
-                model.versions[str(version)] = await self._open_version(model, entry, str(version), warming)
+                digest = await digest_of(entry, str(version)) if self._is_digested(entry) else no_digest()
+                served = model.versions[str(version)] = await self._open_version(model, entry, str(version), warming)
+                served.digest = digest
             except EngineError as error:
                 model.reason = str(error)
             except Exception as error:
@@ -228,6 +234,9 @@ class Runtime:
                 model.reason = f"opening it failed: {type(error).__name__}: {error}"
         _review(model)
         return model
+
+    def _is_digested(self, entry: ModelEntry) -> bool:
+        return entry.name in self.digested or (entry.config is not None and entry.config.response_cache)
 
     def _arrived(self, model: Model) -> None:
         """A model is open whose servers had to be waited for."""
@@ -244,7 +253,8 @@ class Runtime:
             door = Door(gateway.infer, gateway.stream, catalog.fault, catalog.predict, catalog.offer)
             ensemble = Ensemble(config, version, door)
             ensemble.graph()
-            return Served(TensorIntake(config.signature), ensemble, unbreakable())
+            parts = tuple((step.model_name, step.version) for step in config.ensemble)
+            return Served(TensorIntake(config.signature), ensemble, unbreakable(), parts=parts)
         await asyncio.to_thread(check_manifest, entry.folder / version)
         if config.generation:
             told = partial(self.metrics.step_done, entry.name, version)
@@ -265,13 +275,11 @@ class Runtime:
 
 
 def _review(model: Model) -> None:
-    """Notes what is known of a model only once it is open, and warns of what it asks for in vain."""
+    """Notes what is known of a model only once it is open."""
     config = model.config
     ensembles = [served.replica for served in model.versions.values() if isinstance(served.replica, Ensemble)]
     if config and ensembles:
         model.config = replace(config, decoupled=any(ensemble.decoupled for ensemble in ensembles))
-    if config and config.response_cache and model.versions:
-        LOGGER.warning("model %s enables response_cache, but there is no cache; all is computed anew", model.name)
 
 
 def _check_wanted(names: Sequence[str], found: Sequence[ModelEntry]) -> None:

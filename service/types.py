@@ -15,10 +15,16 @@ AGING = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Who calls. `name`: "" where nobody is told apart. `weight`: its share of an engine that several want."""
+    """Who calls. `name`: "" where nobody is told apart. `weight`: its share of an engine that several want. `routes`:
+    models and routes that it may ask, none named: all."""
 
     name: str = ""
     weight: float = 1.0
+    routes: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def may_ask(self, name: str) -> bool:
+        """May it ask the model or route of this name, and know of it?"""
+        return not self.routes or name in self.routes
 
 
 ANYONE = Tenant()
@@ -165,11 +171,13 @@ class Cached:
 
     `verdict`: "" where no cache looks at such requests, "coalesced" where an equal request was already on its way,
     "semantic" where it is the answer to a question that means the same. `similarity`: cosine of the two questions.
+    `seconds`: that looking, and storing, took.
     """
 
     verdict: Literal["", "hit", "miss", "coalesced", "semantic"] = ""
     age: float = 0.0
     similarity: float = 0.0
+    seconds: float = 0.0
 
 
 NOT_CACHED = Cached()

@@ -6,13 +6,13 @@ import orjson
 
 from service.api.reply import Header
 from service.generating import Generation
-from service.types import Candidate, InferResponse, Prediction, Routed
+from service.types import NOT_CACHED, Cached, Candidate, InferResponse, Prediction, Routed
 
 LONGEST = 4096
 """Bytes of the header: proxies and clients take 8 KB of headers in all, by default."""
 _LONGEST_TEXT = 160
 """Characters of a verdict or a reason."""
-_CACHE = "off"
+_NO_CACHE = "off"
 
 Json = dict[str, object]
 
@@ -33,7 +33,7 @@ def explain_answer(response: InferResponse) -> Header:
         "padding_ratio": round(padding / timing.batch_slots, 4) if timing.batch_slots else 0.0,
         "neighbours": max(0, timing.batch_size - 1),
     }
-    return _header(facts, response.routed)
+    return _header(facts, response.routed, response.cached)
 
 
 def explain_generation(generation: Generation) -> Header:
@@ -42,18 +42,18 @@ def explain_generation(generation: Generation) -> Header:
     facts: Json = {"variant": f"{generation.model}:{generation.version}", **_predicted(timing.predicted)}
     if timing.first_token:
         facts |= {"queue_ms": _ms(timing.queue), "actual_ms": _ms(timing.first_token)}
-    return _header(facts, generation.routed)
+    return _header(facts, generation.routed, generation.cached)
 
 
 def explain_refusal(routed: Routed) -> Header:
     """The explanation of an error: what the route found before."""
-    return _header({}, routed)
+    return _header({}, routed, NOT_CACHED)
 
 
-def _header(facts: Json, routed: Routed) -> Header:
+def _header(facts: Json, routed: Routed, cached: Cached) -> Header:
     """In ASCII. Where it would be longer than a header may be, the last candidates and tries are left out."""
     for most in _fewer(max(len(routed.candidates), len(routed.tries))):
-        text = _ascii({**_route(routed), **facts, **_found(routed, most)})
+        text = _ascii({**_route(routed), **facts, **_found(routed, cached, most)})
         if len(text) <= LONGEST:
             break
     return b"x-explain", text
@@ -70,10 +70,10 @@ def _route(routed: Routed) -> Json:
     return {"route": _short(routed.route), "rule": _short(routed.rule), "policy": routed.policy}
 
 
-def _found(routed: Routed, most: int) -> Json:
+def _found(routed: Routed, cached: Cached, most: int) -> Json:
     found: Json = {
         "candidates": [_candidate(candidate) for candidate in routed.candidates[:most]],
-        "cache": _CACHE,
+        "cache": cached.verdict or _NO_CACHE,
         "retries": [_short(reason) for reason in routed.tries[:most]],
         "step_down": _short(routed.step_down),
         "hedged": routed.hedged,

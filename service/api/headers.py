@@ -8,7 +8,7 @@ from itertools import count
 
 from service.api.reply import Header
 from service.errors import InvalidRequestError
-from service.types import DIRECT, Cached, InferResponse, Prediction, Routed
+from service.types import DIRECT, NOT_CACHED, Cached, InferResponse, Prediction, Routed
 
 RequestHeaders = Mapping[bytes, bytes]
 """Lower-case names, as ASGI has them."""
@@ -46,7 +46,8 @@ def size_header(headers: RequestHeaders, name: bytes) -> int | None:
 
 
 def answer_headers(response: InferResponse) -> list[Header]:
-    """Which model and engine answered, the milliseconds in the queue, in the engine, predicted and in all."""
+    """Which model and engine answered, the milliseconds in the queue, in the engine, predicted and in all, and what
+    the cache had to do with it."""
     timing, routed = response.timing, response.routed
     headers = [
         *_answerer(response.model, response.version, response.engine),
@@ -54,7 +55,11 @@ def answer_headers(response: InferResponse) -> list[Header]:
         (b"x-engine-ms", b"%.3f" % (timing.compute * 1000)),
         *predicted_headers(timing.predicted, timing.actual),
     ]
-    return headers if routed is DIRECT else headers + routed_headers(routed)
+    if routed is not DIRECT:
+        headers += routed_headers(routed)
+    if response.cached is not NOT_CACHED:
+        headers += cached_headers(response.cached)
+    return headers
 
 
 @lru_cache(maxsize=1024)

@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from engines.calls import Parameter
 from service.api.headers import RequestHeaders
 from service.errors import InvalidRequestError
-from service.types import ANYONE, Hints, Tenant
+from service.types import ANYONE, CacheControl, Hints, Tenant
 
 _FLAGS = {b"1": True, b"true": True, b"0": False, b"false": False}
 _VARIANT = re.compile(rb"[\x21-\x7e]{1,256}")
 
 
 def hints_of(headers: RequestHeaders, min_quality: float = 0.0, tenant: Tenant = ANYONE) -> Hints:
-    """The hints of a call: `x-explain`, `x-variant`, `x-min-quality`, and all headers for the rules of a route.
+    """The hints of a call: `x-explain`, `x-variant`, `x-min-quality`, `cache-control`, and all headers for the rules of
+    a route.
 
     `min_quality`: what the body says; the stricter counts. Raises `InvalidRequestError`.
     """
     variant = headers.get(b"x-variant")
     quality = headers.get(b"x-min-quality")
     explain = headers.get(b"x-explain")
-    if variant is None and quality is None and explain is None:
+    control = headers.get(b"cache-control")
+    if variant is None and quality is None and explain is None and control is None:
         return Hints(headers, "", min_quality, tenant)
     if quality is not None:
         min_quality = max(min_quality, _quality(quality))
@@ -31,7 +33,16 @@ def hints_of(headers: RequestHeaders, min_quality: float = 0.0, tenant: Tenant =
         min_quality,
         tenant,
         explain=explain is not None and _flag(explain),
+        cache="" if control is None else _cache_control(control),
     )
+
+
+def _cache_control(value: bytes) -> CacheControl:
+    """The stricter of what is understood; RFC 9111 has the rest ignored."""
+    words = {word.strip().lower() for word in value.split(b",")}
+    if b"no-store" in words:
+        return "no-store"
+    return "no-cache" if b"no-cache" in words else ""
 
 
 def wants_explanation(headers: RequestHeaders) -> bool:

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from engines.calls import NO_PARAMETERS, Parameter
 from engines.errors import InvalidInputError
 from engines.tensor import BYTES, Array, data_type, data_type_of, decode_raw, encode_raw
+from service.cache.levels import Form
 from service.types import Cached, InferResponse, Routed
 
 _ARRAY_BYTES = 256
@@ -130,3 +131,6 @@ def _tensor(one: _Tensor) -> Array:
     kind = data_type(one.datatype)
     array = decode_raw(one.contents, kind, one.shape)
     return _fixed(array) if kind is BYTES else array
+
+
+ANSWER_FORM = Form(size_of, encoded, decoded)

@@ -40,30 +40,42 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Levels(Generic[Value]):
-    """Used on the event loop only. `store`: None, memory alone. `largest`: bytes of one value; `ttl`: seconds."""
+class Caching:
+    """What all caches of the process share. `store`: None, memory alone. `largest`: bytes of one value; `ttl`: seconds;
+    `now`: seconds since 1970."""
 
     memory: Memory[Kept]
-    store: Store | None
-    form: Form[Value]
     largest: int
     ttl: float
     now: Callable[[], float]
+    store: Store | None = None
+
+
+class Levels(Generic[Value]):
+    """One kind of value on both levels. Used on the event loop only."""
+
+    def __init__(self, caching: Caching, form: Form[Value]) -> None:
+        self._memory = caching.memory
+        self._store = caching.store
+        self._largest = caching.largest
+        self._ttl = caching.ttl
+        self._now = caching.now
+        self._form = form
 
     def recall(self, key: bytes) -> tuple[Value, float] | None:
         """What memory has, and how many seconds ago it was made."""
-        kept = self.memory.get(key)
-        return (kept.value, max(0.0, self.now() - kept.made)) if kept else None
+        kept = self._memory.get(key)
+        return (kept.value, max(0.0, self._now() - kept.made)) if kept else None
 
     async def fetch(self, key: bytes) -> tuple[Value, float] | None:
         """What the store has, if it is whole; from now on memory has it as well."""
-        found = await self.store.get(key) if self.store else None
+        found = await self._store.get(key) if self._store else None
         entry = unsealed(key, found) if found else None
-        value = self.form.read(entry.content) if entry else None
+        value = self._form.read(entry.content) if entry else None
         if entry is None or value is None:
             return None
-        age = max(0.0, self.now() - entry.made)
-        if age >= self.ttl:
+        age = max(0.0, self._now() - entry.made)
+        if age >= self._ttl:
             return None
         self._remember(key, value, entry.cost, entry.made)
         return value, age
@@ -74,13 +86,13 @@ class Levels(Generic[Value]):
 
     def put(self, key: bytes, value: Value, cost: float) -> None:
         """Keeps a value on both levels, if it is not too large. `cost`: seconds that it took to make."""
-        made = self.now()
-        if self._remember(key, value, cost, made) and self.store:
-            self.store.put(key, sealed(key, Entry(self.form.write(value), made, cost)), self.ttl)
+        made = self._now()
+        if self._remember(key, value, cost, made) and self._store:
+            self._store.put(key, sealed(key, Entry(self._form.write(value), made, cost)), self._ttl)
 
     def _remember(self, key: bytes, value: Value, cost: float, made: float) -> bool:
-        size = self.form.size(value)
-        if size > self.largest:
+        size = self._form.size(value)
+        if size > self._largest:
             return False
-        self.memory.put(key, Kept(value, made), size, cost, made + self.ttl)
+        self._memory.put(key, Kept(value, made), size, cost, made + self._ttl)
         return True

@@ -44,6 +44,16 @@ _TRITON: Mapping[str, tuple[str, Callable[[Series], float]]] = {
         "Cumulative time of taking batches apart, microseconds",
         lambda s: s.tally.output * 1e6,
     ),
+    "nv_cache_num_hits_per_model": ("Answers that the cache had", lambda s: s.tally.hits),
+    "nv_cache_num_misses_per_model": ("Answers that the cache had not", lambda s: s.tally.misses),
+    "nv_cache_hit_duration_per_model": (
+        "Cumulative time of requests that the cache answered, microseconds",
+        lambda s: s.tally.hit_seconds * 1e6,
+    ),
+    "nv_cache_miss_duration_per_model": (
+        "Cumulative time of looking and storing for all others, microseconds",
+        lambda s: s.tally.miss_seconds * 1e6,
+    ),
 }
 
 

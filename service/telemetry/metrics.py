@@ -13,6 +13,7 @@ from service.batching.calibration import Calibration
 from service.batching.faults import Faults
 from service.batching.record import BatchRecord
 from service.generating import GenerationTiming
+from service.telemetry.caches import CachesCollector
 from service.telemetry.exposition import CONTENT_TYPE, SeriesCollector, exposition
 from service.telemetry.faults import FaultsCollector
 from service.telemetry.generations import Generations, GenerationsCollector
@@ -46,6 +47,7 @@ class Metrics:
         self.routes = RouteCounters()
         self.remotes = RemotesCollector()
         self.redis = RedisCollector()
+        self.caches = CachesCollector(self._series)
         self._registry = CollectorRegistry()
         self._registry.register(SeriesCollector(self._series))
         self._registry.register(GenerationsCollector(self._generations))
@@ -54,6 +56,7 @@ class Metrics:
         self._registry.register(RoutesCollector(self.routes))
         self._registry.register(self.remotes)
         self._registry.register(self.redis)
+        self._registry.register(self.caches)
         ProcessCollector(registry=self._registry)
 
     def request_done(self, model: str, version: str, outcome: Outcome, seconds: float) -> None:
@@ -74,6 +77,11 @@ class Metrics:
         with self._lock:
             series = self._of(*key)
             series.request.observe(seconds)
+            if response.cached.verdict:
+                series.tally.looked(response.cached, seconds)
+                if response.cached.verdict != "miss":
+                    series.tally.answered(timing, seconds)
+                    return
             series.queue.observe(timing.queue)
             if key in self._alone:
                 timing = Timing(compute=timing.compute, input=timing.input, output=timing.output)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from service.telemetry.statistics import BatchStatistics, Duration, ModelStatistics
-from service.types import Timing
+from service.types import Cached, Timing
 
 
 @dataclass(slots=True)
@@ -34,7 +34,27 @@ class Tally:
     input: float = 0.0
     infer: float = 0.0
     output: float = 0.0
+    hits: int = 0
+    hit_seconds: float = 0.0
+    misses: int = 0
+    miss_seconds: float = 0.0
+    coalesced: int = 0
+    similar: int = 0
     sizes: dict[int, _Size] = field(default_factory=dict)
+
+    def looked(self, cached: Cached, seconds: float) -> None:
+        """The cache looked for the answer to a request that took so long in all."""
+        match cached.verdict:
+            case "hit":
+                self.hits += 1
+                self.hit_seconds += seconds
+            case "miss":
+                self.misses += 1
+                self.miss_seconds += cached.seconds
+            case "coalesced":
+                self.coalesced += 1
+            case "semantic":
+                self.similar += 1
 
     def answered(self, timing: Timing, seconds: float) -> None:
         """A request was answered, `seconds` after it came in."""
@@ -64,7 +84,8 @@ class Tally:
         one.output += timing.output
 
     def told(self, name: str, version: str) -> ModelStatistics:
-        """All of it, as Triton tells it."""
+        """All of it, as Triton tells it: what was computed leaves out what was not."""
+        computed = self.success - self.hits - self.coalesced - self.similar
         return ModelStatistics(
             name,
             version,
@@ -74,9 +95,11 @@ class Tally:
             success=_duration(self.success, self.success_seconds),
             fail=_duration(self.fail, self.fail_seconds),
             queue=_duration(self.success, self.queue),
-            compute_input=_duration(self.success, self.input),
-            compute_infer=_duration(self.success, self.infer),
-            compute_output=_duration(self.success, self.output),
+            compute_input=_duration(computed, self.input),
+            compute_infer=_duration(computed, self.infer),
+            compute_output=_duration(computed, self.output),
+            cache_hit=_duration(self.hits, self.hit_seconds),
+            cache_miss=_duration(self.misses, self.miss_seconds),
             batches={size: _batch(size, one) for size, one in sorted(self.sizes.items())},
         )
 

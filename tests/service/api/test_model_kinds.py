@@ -1,6 +1,5 @@
 """Triton's kinds of models over HTTP: versions, optional inputs, shapes of their own, ensembles, tensors of size 0."""
 
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,10 +193,3 @@ def test_tensors_of_size_0(client: triton.InferenceServerClient, model: str, bin
     asked.set_data_from_numpy(np.zeros((2, 0), np.float32), binary_data=binary)
     wanted = triton.InferRequestedOutput("y", binary_data=binary)
     assert client.infer(model, [asked], outputs=[wanted]).as_numpy("y").shape == (2, 0)
-
-
-def test_a_cache_that_is_not_there_is_told_of(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    settings = load_settings({"model_repository": [root], "models": ["cached"], "pipelines": {}, "routes": {}})
-    with caplog.at_level(logging.WARNING), serve(create_app(settings)):
-        pass
-    assert "model cached enables response_cache, but there is no cache" in caplog.text

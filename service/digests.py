@@ -1,0 +1,87 @@
+"""What stands behind a name, in one number: it changes when anything of it is loaded anew with other files."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import sha256
+
+from engines.digest import digest_of_files
+from engines.repository import ModelEntry
+from service.cache.key import framed, word
+from service.catalog import Catalog
+from service.pipelines.pipeline import Pipeline
+from service.routing.route import Route
+from service.routing.served import no_digest
+from service.steps import step_names
+
+LOGGER = logging.getLogger("batchyard.runtime")
+
+
+class Digests:
+    """Of models and routes, remembered until the catalog changes. Used on the event loop only.
+
+    A route's covers its open variants, well or not: a breaker that opens empties no cache.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._changes = catalog.changes
+        self._known: dict[tuple[str, str], bytes] = {}
+
+    def of(self, name: str, version: str = "") -> bytes | None:
+        """The digest of a version, "" for the newest; None where nothing is open by this name."""
+        if self._changes != self._catalog.changes:
+            self._changes = self._catalog.changes
+            self._known.clear()
+        known = self._known.get((name, version))
+        if known is not None:
+            return known
+        found = self._find(name, version)
+        if found is not None:
+            self._known[name, version] = found
+        return found
+
+    def _find(self, name: str, version: str) -> bytes | None:
+        route = self._catalog.routes.get(name)
+        if route is not None:
+            parts = [(variant, "") for variant in route.variants if self._catalog.newest(variant)]
+            return self._joined(b"", parts) if parts else None
+        model = self._catalog.models.get(name)
+        served = model.versions.get(version or model.newest) if model else None
+        if served is None:
+            return None
+        return self._joined(served.digest, served.parts) if served.parts else served.digest
+
+    def _joined(self, own: bytes, parts: Iterable[tuple[str, str]]) -> bytes:
+        fields = [own]
+        for name, version in parts:
+            fields += (word(name), word(version), self.of(name, version) or b"")
+        return sha256(framed(fields)).digest()
+
+
+async def digest_of(entry: ModelEntry, version: str) -> bytes:
+    """The digest of a version's files and configuration, read on a thread; one of its own where that cannot be done."""
+    if entry.config is None:
+        return no_digest()
+    try:
+        return await asyncio.to_thread(digest_of_files, entry.config, entry.folder, version)
+    except OSError as error:
+        LOGGER.warning("the files of %s cannot be told apart: %s; its answers are cached here only", entry.name, error)
+        return no_digest()
+
+
+def behind_caches(entries: Sequence[ModelEntry], routes: Collection[Route], pipelines: Sequence[Pipeline]) -> set[str]:
+    """The names of what is cached, and of all that has a part in it."""
+    asks = {entry.name: step_names(entry) for entry in entries}
+    asks |= {route.name: list(route.variants) for route in routes}
+    asks |= {pipeline.model: [name for name, _ in pipeline.parts] for pipeline in pipelines}
+    left = [entry.name for entry in entries if entry.config and entry.config.response_cache]
+    left += [route.name for route in routes if route.cache]
+    left += [pipeline.model for pipeline in pipelines if pipeline.cached]
+    found: set[str] = set()
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += asks.get(name, ())
+    return found

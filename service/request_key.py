@@ -1,0 +1,58 @@
+"""The key by which the answer to a request of tensors is found again."""
+
+import struct
+
+from service.cache.key import framed, key_of, parameters_field, tensors_field, word
+from service.catalog import Catalog
+from service.digests import Digests
+from service.routing.route import Route
+from service.types import InferRequest
+
+_KIND = b"tensors"
+_QUALITY = struct.Struct("<d")
+_PRIORITY = struct.Struct("<q")
+
+
+class RequestKeys:
+    """Used on the event loop only."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._digests = Digests(catalog)
+
+    def of(self, request: InferRequest) -> bytes | None:
+        """All that changes the answer: who asks, whom, and what. None where nothing is open by this name.
+
+        Not in it are the request's id, its deadline, and, but for a route whose rules look at it, its priority.
+        """
+        digest = self._digests.of(request.model, request.version)
+        if digest is None:
+            return None
+        hints = request.hints
+        route = self._catalog.routes.get(request.model)
+        return key_of(
+            (
+                _KIND,
+                word(hints.tenant.name),
+                word(request.model),
+                word(request.version),
+                digest,
+                word(hints.variant),
+                _QUALITY.pack(hints.min_quality),
+                tensors_field(request.inputs),
+                parameters_field(request.parameters),
+                framed(map(word, request.outputs)),
+                route_field(route, request) if route else b"",
+            )
+        )
+
+
+def route_field(route: Route, request: InferRequest) -> bytes:
+    """What the route looks at beside the tensors: headers that its rules name, or that it is sticky by, and the
+    priority where a rule names one."""
+    given = request.hints.headers
+    names = {name for rule in route.rules for name in rule.headers} | ({route.sticky_header} - {b""})
+    fields = [part for name in sorted(names) if name in given for part in (name, given[name])]
+    if any(rule.priority for rule in route.rules):
+        fields.append(_PRIORITY.pack(request.priority))
+    return framed(fields)
