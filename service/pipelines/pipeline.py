@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import takewhile
 from types import MappingProxyType
 
@@ -16,7 +17,7 @@ from service.pipelines.classifier import Classifier, Intent
 from service.pipelines.policies import Policies, Policy
 from service.responses import OneResponse
 from service.settings import PipelineSettings
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 LOGGER = logging.getLogger("batchyard.pipelines")
 
@@ -51,13 +52,29 @@ class Pipeline:
         self._classifier = Classifier(settings.classifier, settings.excerpt_bytes, doors.infer)
 
     @property
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """The names and versions that it asks."""
+        return (self._settings.model, ""), (self._settings.classifier, "")
+
+    @property
+    def cached(self) -> bool:
+        """Is what it wrote to be remembered?"""
+        return self._settings.cache
+
+    @property
+    def digest(self) -> bytes:
+        """Of what it adds to a chat: its settings and its policies."""
+        policies = sorted((intent, policy.text) for intent, policy in self._policies.items())
+        return sha256(repr((self._settings, policies)).encode()).digest()
+
+    @property
     def fault(self) -> str:
         """Why the model that writes cannot answer; without its classifier a pipeline still does."""
         return self._doors.fault_of(self._settings.model)
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`: that of the model; classifying takes next to nothing of the time of generated text."""
-        return self._doors.predict_of(self._settings.model, cost, deadline)
+        return self._doors.predict_of(self._settings.model, cost, deadline, tenant)
 
     def review(self, signature: Signature) -> None:
         """Logs where the policies and the classifier, now that its tensors are known, do not fit each other."""
