@@ -53,7 +53,9 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     routes = {name: open_route(name, route) for name, route in settings.routes.items()}
     catalog = Catalog(routes=routes, clock=clock)
     tracing = Tracing(settings.trace_file)
-    caching = open_caching(settings.cache, metrics)
+    link = open_link(settings.redis)
+    metrics.redis.counts = link.counts if link else None
+    caching = open_caching(settings.cache, metrics, link)
     gateway = Gateway(catalog, metrics, clock, tracing, caching)
     metrics.remotes.endpoints = partial(endpoints_of, catalog)
     cores = settings.cores or max(1, round(available_cores()))
@@ -64,9 +66,6 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     doors = Doors(gateway.infer, gateway.generate, catalog.fault, clock, catalog.predict)
     pipelines = [Pipeline(name, p, load_policies(p.policies), doors) for name, p in settings.pipelines.items()]
     runtime = Runtime(catalog, machine, metrics, gateway, report_step, pipelines)
-
-    link = open_link(settings.redis)
-    metrics.redis.counts = link.counts if link else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
