@@ -1,17 +1,19 @@
 """Generated text out of the cache: what does not depend on chance is generated once, and told to all who ask for it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from engines.generation import Event
 from service.cache.generation_reader import GenerationReader
+from service.cache.levels import Levels
 from service.cache.replay import Replay
 from service.cache.shared_generation import SharedGeneration
 from service.cache.transcript import Transcript, decode, encode
 from service.errors import DeadlineExceededError, DeadlineHopelessError
 from service.generating import GenerateRequest, Generation
 from service.routing.errand import Asked
+from service.semantic.cache import SemanticCache
 from service.types import Cached, Routed
 
 Generate = Callable[[GenerateRequest, Asked], Awaitable[tuple[Generation, Routed]]]
@@ -21,33 +23,15 @@ _MOST_EVENTS = 65_536
 """A longer answer is not kept."""
 
 
-class GenerationStore(Protocol):
-    """Where answers are kept: bounded, each for some time."""
+@dataclass(frozen=True, slots=True)
+class TextCaching:
+    """`buffer`: events that wait for one slow reader. `semantic`: by the names that have such a cache."""
 
-    async def get(self, key: bytes) -> tuple[bytes, float] | None:
-        """What was put there, and how many seconds ago; None where there is nothing that counts."""
-
-    def put(self, key: bytes, value: bytes, seconds: float) -> None:
-        """Keeps a value, that took so many seconds to make."""
+    buffer: int = 1024
+    semantic: Mapping[str, SemanticCache] = field(default_factory=lambda: MappingProxyType({}))
 
 
-class Neighbours(Protocol):
-    """Answers to questions that mean the same; see `service.semantic`."""
-
-    async def find(self, request: GenerateRequest, key: bytes) -> tuple[Transcript, Cached] | None:
-        """The answer to the nearest earlier question, if one is near enough. Never raises but `CancelledError`."""
-
-    def keep(self, request: GenerateRequest, key: bytes, value: bytes) -> None:
-        """Remembers an answer that is complete."""
-
-
-@dataclass(slots=True)
-class GenerationCounts:
-    """Requests for text that the cache looked at, by what it had."""
-
-    hits: int = 0
-    misses: int = 0
-    coalesced: int = 0
+DEFAULT_TEXTS = TextCaching()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +44,7 @@ class _Flight:
 
 class CachedGenerations:
     """In front of a router's `generate`. `key_of`: what equal requests share, None for one that is never answered from
-    the cache. `buffer`: events that wait for one slow reader. Used on the event loop.
+    the cache. Used on the event loop.
 
     A request joins one that is under way unless that one would be given up before half of the time that it has itself.
     """
@@ -69,17 +53,14 @@ class CachedGenerations:
         self,
         generate: Generate,
         key_of: Callable[[GenerateRequest], bytes | None],
-        store: GenerationStore,
-        neighbours: Neighbours,
-        buffer: int,
+        levels: Levels[bytes],
+        texts: TextCaching,
         clock: Callable[[], float],
     ) -> None:
-        self.counts = GenerationCounts()
         self._generate = generate
         self._key_of = key_of
-        self._store = store
-        self._neighbours = neighbours
-        self._buffer = buffer
+        self._levels = levels
+        self._texts = texts
         self._clock = clock
         self._flights: dict[tuple[bytes, int], _Flight] = {}
 
@@ -89,23 +70,35 @@ class CachedGenerations:
         if key is None:
             return await self._generate(request, asked)
         start = self._clock()
-        if not request.hints.cache:
-            replay = await self._kept(request, key, start)
-            if replay is not None:
-                return replay, replay.routed
+        replay = None if request.hints.cache else await self._kept(request, key, start)
+        if replay is not None:
+            return replay, replay.routed
         reader = await self._read(request, key, asked)
         return reader, reader.routed
 
     async def _kept(self, request: GenerateRequest, key: bytes, start: float) -> Replay | None:
-        found = await self._store.get(key)
-        transcript = decode(found[0]) if found else None
-        if found and transcript:
-            self.counts.hits += 1
-            return Replay(transcript, Cached("hit", found[1]), start, self._clock)
-        if (key, request.priority) in self._flights:
+        found = await self._recall(key)
+        if found is not None:
+            transcript, age = found
+            return Replay(transcript, Cached("hit", age), start, self._clock)
+        semantic = self._texts.semantic.get(request.model)
+        if semantic is None or (key, request.priority) in self._flights:
             return None
-        near = await self._neighbours.find(request, key)
-        return Replay(*near, start, self._clock) if near else None
+        near = await semantic.find(request, key)
+        if near is None:
+            return None
+        found = await self._recall(near.key)
+        if found is None:
+            semantic.index.remove(near.key)
+            return None
+        transcript, age = found
+        semantic.told(request, transcript.text)
+        return Replay(transcript, Cached("semantic", age, near.similarity), start, self._clock)
+
+    async def _recall(self, key: bytes) -> tuple[Transcript, float] | None:
+        found = await self._levels.get(key)
+        transcript = decode(found[0]) if found else None
+        return (transcript, found[1]) if found and transcript else None
 
     async def _read(self, request: GenerateRequest, key: bytes, asked: Asked) -> GenerationReader:
         while True:
@@ -114,7 +107,7 @@ class CachedGenerations:
             flight = flight or self._begin(request, key, asked)
             cached = Cached("miss" if first else "coalesced")
             deadline = float("inf") if first else request.deadline
-            reader = GenerationReader(flight.shared, cached, self._buffer, deadline, self._clock)
+            reader = GenerationReader(flight.shared, cached, self._texts.buffer, deadline, self._clock)
             try:
                 await reader.begin()
             except (DeadlineExceededError, DeadlineHopelessError):
@@ -128,8 +121,6 @@ class CachedGenerations:
                 raise
             else:
                 asked.served = flight.asked.served
-                self.counts.misses += first
-                self.counts.coalesced += not first
                 return reader
 
     def _joinable(self, request: GenerateRequest, key: bytes) -> _Flight | None:
@@ -163,5 +154,7 @@ class CachedGenerations:
         made = shared.generation
         events: tuple[Event, ...] = tuple(shared.events)
         value = encode(Transcript(made.model, made.version, made.engine, made.metadata, events))
-        self._store.put(key, value, seconds)
-        self._neighbours.keep(request, key, value)
+        self._levels.put(key, value, seconds)
+        semantic = self._texts.semantic.get(request.model)
+        if semantic is not None:
+            semantic.keep(key)

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from service.cache.answer import ANSWER_FORM, Answer, answer_of
 from service.cache.flights import Flights
-from service.cache.levels import Caching, Levels
+from service.cache.levels import BYTES_FORM, Caching, Levels
+from service.cached_generations import CachedGenerations, TextCaching
 from service.catalog import Catalog
 from service.generating import GenerateRequest, Generation
+from service.generation_key import GenerationKeys
 from service.request_key import RequestKeys
 from service.routing.errand import Asked
 from service.routing.router import Router
@@ -33,13 +35,17 @@ class CachedRouter:
     of sequences, not streams, no errors, and nothing that a cheaper variant said because there was too much to do.
     """
 
-    def __init__(self, router: Router, catalog: Catalog, caching: Caching, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, router: Router, catalog: Catalog, caching: Caching, texts: TextCaching, clock: Callable[[], float]
+    ) -> None:
         self._router = router
         self._catalog = catalog
         self._levels = Levels(caching, ANSWER_FORM)
         self._clock = clock
         self._keys = RequestKeys(catalog)
         self._flights: Flights[_Landed] = Flights(clock)
+        text_keys, text_levels = GenerationKeys(catalog), Levels(caching, BYTES_FORM)
+        self._generations = CachedGenerations(router.generate, text_keys.of, text_levels, texts, clock)
 
     def infer(self, request: InferRequest, asked: Asked) -> Coroutine[Any, Any, InferResponse]:
         """See `Router.infer`."""
@@ -53,7 +59,7 @@ class CachedRouter:
 
     def generate(self, request: GenerateRequest, asked: Asked) -> Coroutine[Any, Any, tuple[Generation, Routed]]:
         """See `Router.generate`."""
-        return self._router.generate(request, asked)
+        return self._generations.generate(request, asked)
 
     def _looks_at(self, request: InferRequest) -> bool:
         route = self._catalog.routes.get(request.model)

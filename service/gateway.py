@@ -4,7 +4,9 @@ from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from service.access.billing import Billing
 from service.cache.levels import Caching
+from service.cached_generations import DEFAULT_TEXTS, TextCaching
 from service.cached_router import CachedRouter
 from service.catalog import Catalog
 from service.errors import BatchyardError, ModelUnavailableError, NotFoundError
@@ -26,7 +28,7 @@ Clock = Callable[[], float]
 
 class Gateway:
     """Has a request answered by what its name stands for, and counts the outcome, once. `tracing`, `caching`: None,
-    none."""
+    none. `texts`: how cached text is told. `billing`: admits calls and has them paid; None: nobody pays."""
 
     def __init__(
         self,
@@ -35,17 +37,26 @@ class Gateway:
         clock: Clock,
         tracing: Tracing | None = None,
         caching: Caching | None = None,
+        texts: TextCaching = DEFAULT_TEXTS,
+        billing: Billing | None = None,
     ) -> None:
         self.clock = clock
         self._tracing = tracing or Tracing()
+        self._billing = billing
         self._catalog = catalog
         self._metrics = metrics
         router = Router(catalog, metrics.routes, clock)
-        self._router: Router | CachedRouter = CachedRouter(router, catalog, caching, clock) if caching else router
+        self._router: Router | CachedRouter = router
+        if caching:
+            self._router = CachedRouter(router, catalog, caching, texts, clock)
         metrics.routes.breaker_states = catalog.breaker_states
 
     def infer(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
         """Answers a request; raises `BatchyardError` only. Cancelling the awaiting task drops the work."""
+        billing, traced = self._billing, self._infer_traced
+        return traced(request) if billing is None else billing.infer(request, traced)
+
+    def _infer_traced(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
         if self._tracing.on:
             return self._tracing.infer(request, self._infer, self.clock)
         return self._infer(request)
@@ -66,6 +77,10 @@ class Gateway:
 
     def stream(self, request: InferRequest) -> Coroutine[Any, Any, Responses]:
         """Accepts a request that may have any number of answers; raises `BatchyardError` only, as does reading them."""
+        billing, traced = self._billing, self._stream_traced
+        return traced(request) if billing is None else billing.stream(request, traced)
+
+    def _stream_traced(self, request: InferRequest) -> Coroutine[Any, Any, Responses]:
         if self._tracing.on:
             return self._tracing.stream(request, self._stream, self.clock)
         return self._stream(request)
@@ -81,8 +96,12 @@ class Gateway:
         name = asked.served.replica.name if asked.served else request.model
         return WatchedResponses(responses, request, routed, name, start, self.clock, self._metrics)
 
-    async def generate(self, request: GenerateRequest) -> Generation:
+    def generate(self, request: GenerateRequest) -> Coroutine[Any, Any, Generation]:
         """Accepts a request to generate text; raises `BatchyardError` only, as does reading the answer."""
+        billing = self._billing
+        return self._generate(request) if billing is None else billing.generate(request, self._generate)
+
+    async def _generate(self, request: GenerateRequest) -> Generation:
         start = self.clock()
         asked = Asked()
         try:

@@ -5,6 +5,7 @@ import struct
 from service.cache.key import framed, key_of, parameters_field, tensors_field, word
 from service.catalog import Catalog
 from service.digests import Digests
+from service.generating import GenerateRequest
 from service.routing.route import Route
 from service.types import InferRequest
 
@@ -47,8 +48,8 @@ class RequestKeys:
         )
 
 
-def route_field(route: Route, request: InferRequest) -> bytes:
-    """What the route looks at beside the tensors: headers that its rules name, or that it is sticky by, and the
+def route_field(route: Route, request: InferRequest | GenerateRequest) -> bytes:
+    """What the route looks at beside the contents: headers that its rules name, or that it is sticky by, and the
     priority where a rule names one."""
     given = request.hints.headers
     names = {name for rule in route.rules for name in rule.headers} | ({route.sticky_header} - {b""})

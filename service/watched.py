@@ -49,7 +49,7 @@ class WatchedGeneration:
     def _answered(self, usage: Usage) -> None:
         if not self._ended:
             seconds = self._clock() - self._start
-            self._metrics.generation_done(self.model, self.version, self.timing, usage, seconds)
+            self._metrics.generation_done(self.model, self.version, self.timing, usage, seconds, self.cached)
         self._end("success")
 
     def close(self) -> None:

@@ -164,6 +164,6 @@ def _decoupled(proto: ModelConfigProto, backend: str, problems: Problems) -> boo
 
 def _response_cache(proto: ModelConfigProto, problems: Problems) -> bool:
     enabled: bool = proto.response_cache.enable
-    if enabled and proto.model_transaction_policy.decoupled:
+    if enabled and proto.model_transaction_policy.decoupled and proto.backend not in GENERATORS:
         problems.add("response_cache.enable", "true contradicts a decoupled model; use false")
     return enabled

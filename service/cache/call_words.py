@@ -46,3 +46,9 @@ def without_question(call: GenerationCall) -> GenerationCall:
     return GenerationCall(
         (replace(chat, messages=(*chat.messages[:-1], Message(last.role, name=last.name))),), call.options
     )
+
+
+def asks_plainly(call: GenerationCall) -> bool:
+    """Does a chat ask for one answer in words, without tools and logprobs, which tell of the very words asked?"""
+    options, plain = call.options, all(isinstance(prompt, Chat) and not prompt.tools for prompt in call.prompts)
+    return plain and options.n == 1 and options.logprobs is None

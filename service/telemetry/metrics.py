@@ -25,7 +25,8 @@ from service.telemetry.routes import RouteCounters, RoutesCollector
 from service.telemetry.series import Series
 from service.telemetry.statistics import ModelStatistics
 from service.telemetry.tally import Tally
-from service.types import InferResponse, Timing
+from service.telemetry.tenants import TenantCounters, TenantsCollector
+from service.types import NOT_CACHED, Cached, InferResponse, Timing
 
 Outcome = Literal["success", "REJECTED", "CANCELED", "BACKEND", "OTHER"]
 """How a request ended: answered, or Triton's reason for its failure."""
@@ -46,6 +47,7 @@ class Metrics:
         self._engines: dict[tuple[str, str], Callable[[], Sequence[object]]] = {}
         self.routes = RouteCounters()
         self.remotes = RemotesCollector()
+        self.tenants = TenantCounters()
         self.redis = RedisCollector()
         self.caches = CachesCollector(self._series)
         self._registry = CollectorRegistry()
@@ -54,6 +56,7 @@ class Metrics:
         self._registry.register(PredictionsCollector(self._calibrations))
         self._registry.register(FaultsCollector(self._faults))
         self._registry.register(RoutesCollector(self.routes))
+        self._registry.register(TenantsCollector(self.tenants))
         self._registry.register(self.remotes)
         self._registry.register(self.redis)
         self._registry.register(self.caches)
@@ -124,13 +127,23 @@ class Metrics:
             series.tally.executed(answers, answers, Timing(compute=seconds), round(self._now() * 1000))
 
     def generation_done(
-        self, model: str, version: str, timing: GenerationTiming, usage: Usage, seconds: float = 0.0
+        self,
+        model: str,
+        version: str,
+        timing: GenerationTiming,
+        usage: Usage,
+        seconds: float = 0.0,
+        cached: Cached = NOT_CACHED,
     ) -> None:
-        """One request was answered with generated text, `seconds` after it came in."""
+        """One request was answered with generated text, `seconds` after it came in. What was not generated for it is no
+        part of how generation goes."""
         with self._lock:
             series = self._of(model, version)
-            series.queue.observe(timing.queue)
+            series.tally.looked(cached, seconds)
             series.tally.answered(Timing(timing.queue, max(0.0, seconds - timing.queue)), seconds)
+            if cached.verdict not in ("", "miss"):
+                return
+            series.queue.observe(timing.queue)
             generations = self._generations.get((model, version))
             if generations is None:
                 generations = self._generations[(model, version)] = Generations()

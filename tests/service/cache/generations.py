@@ -1,4 +1,4 @@
-"""Cached generations over the echo model: what was asked of it is counted, and what is kept is in a table."""
+"""Cached generations over the echo model: what was asked of it is counted, and `now` is the time of what is kept."""
 
 import time
 from collections.abc import AsyncIterator
@@ -6,49 +6,28 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from service.cache.call_words import words_of
-from service.cache.transcript import Transcript
-from service.cached_generations import CachedGenerations
+from service.cache.levels import BYTES_FORM, Caching, Kept, Levels
+from service.cache.memory import Memory
+from service.cached_generations import CachedGenerations, TextCaching
 from service.generating import GenerateRequest, Generation
 from service.generation.replica import GeneratorReplica
 from service.routing.errand import Asked
-from service.types import DIRECT, Cached, Hints, Routed
+from service.types import DIRECT, Hints, Routed
 from tests.service.generation.echoes import asking, echoing
-
-
-class Table:
-    """Keeps everything for good."""
-
-    def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
-        self.age = 7.0
-
-    async def get(self, key: bytes) -> tuple[bytes, float] | None:
-        value = self.values.get(key)
-        return (value, self.age) if value is not None else None
-
-    def put(self, key: bytes, value: bytes, seconds: float) -> None:
-        assert seconds >= 0
-        self.values[key] = value
-
-
-class NoNeighbours:
-    async def find(self, request: GenerateRequest, key: bytes) -> tuple[Transcript, Cached] | None:
-        return None
-
-    def keep(self, request: GenerateRequest, key: bytes, value: bytes) -> None:
-        pass
 
 
 class World:
     """`open`: generations of the model that run. `routed`: how the model's answers say that they were routed."""
 
     def __init__(self, replica: GeneratorReplica, buffer: int) -> None:
-        self.table = Table()
+        self.now = 1000.0
+        self.memory: Memory[Kept] = Memory(2**20, lambda: self.now)
+        self.levels = Levels(Caching(self.memory, 2**20, 3600, lambda: self.now), BYTES_FORM)
         self.asked: list[GenerateRequest] = []
         self.routed = DIRECT
         self.made: list[Generation] = []
         self.replica = replica
-        self.cache = CachedGenerations(self._generate, key_of, self.table, NoNeighbours(), buffer, time.monotonic)
+        self.cache = CachedGenerations(self._generate, key_of, self.levels, TextCaching(buffer, {}), time.monotonic)
 
     async def _generate(self, request: GenerateRequest, asked: Asked) -> tuple[Generation, Routed]:
         self.asked.append(request)

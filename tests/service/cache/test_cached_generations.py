@@ -11,7 +11,7 @@ from service.cache.replay import GROUP
 from service.errors import DeadlineExceededError, EngineFailedError, InvalidRequestError, SlowReaderError
 from service.generating import Generation
 from service.types import NOT_CACHED, Routed
-from tests.service.cache.generations import World, cached, greedy
+from tests.service.cache.generations import World, cached, greedy, key_of
 from tests.service.generation.echoes import asking, events_of, text_of, usage_of
 
 ENDLESS = {"ignore_eos": True, "max_tokens": 8000}
@@ -34,6 +34,7 @@ async def until_idle(world: World) -> None:
 async def test_a_hit_is_the_same_events_and_asks_nobody() -> None:
     async with cached() as world:
         first, events = await whole(world, n=2, logprobs=0)
+        world.now += 7
         second, again = await whole(world, n=2, logprobs=0)
         assert again == events
         assert len(world.asked) == 1
@@ -59,7 +60,7 @@ async def test_what_depends_on_chance_is_never_kept() -> None:
             await events_of(generation)
             assert generation.cached is NOT_CACHED
         assert len(world.asked) == 2
-        assert not world.table.values
+        assert not len(world.memory)
 
 
 async def test_no_store_and_no_cache() -> None:
@@ -67,7 +68,7 @@ async def test_no_store_and_no_cache() -> None:
         for cache, kept in (("no-store", 0), ("no-cache", 1), ("no-cache", 1)):
             generation = await world.ask(greedy("hello", cache))
             assert text_of(await events_of(generation)) == "hello"
-            assert len(world.table.values) == kept
+            assert len(world.memory) == kept
         assert len(world.asked) == 3
         assert (await world.ask(greedy("hello"))).cached.verdict == "hit"
 
@@ -110,7 +111,7 @@ async def test_the_last_reader_that_leaves_ends_it_and_nothing_is_kept() -> None
             assert not world.idle
             reader.close()
         await until_idle(world)
-        assert not world.table.values
+        assert not len(world.memory)
         again = await world.ask(greedy("a", **ENDLESS))
         assert again.cached.verdict == "miss"
         again.close()
@@ -174,7 +175,7 @@ async def test_errors_are_told_to_all_and_kept_by_nobody() -> None:
                 with pytest.raises(EngineFailedError):
                     await events_of(reader)
                 reader.close()
-        assert not world.table.values
+        assert not len(world.memory)
         assert len(world.asked) == 4
 
 
@@ -182,15 +183,18 @@ async def test_the_answer_of_a_stand_in_is_not_kept() -> None:
     async with cached() as world:
         world.routed = Routed("route", step_down="small:1")
         await whole(world)
-        assert not world.table.values
+        assert not len(world.memory)
 
 
 async def test_damaged_values_are_misses() -> None:
     async with cached() as world:
         _, events = await whole(world)
-        ((key, value),) = world.table.values.items()
-        for damaged in (b"", value[:-1], b"\xc1" * 9, value[1:]):
-            world.table.values[key] = damaged
+        key = key_of(greedy("hello there"))
+        found = world.levels.recall(key) if key else None
+        assert key
+        assert found
+        for damaged in (b"", found[0][:-1], b"\xc1" * 9, found[0][1:]):
+            world.levels.put(key, damaged, 1)
             generation, again = await whole(world)
             assert (generation.cached.verdict, again) == ("miss", events)
 
