@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from engines.cores import available_cores
 from service.api import MANNERS, Operations, mount
+from service.api.docs_page import mount_docs
 from service.api.grpc.connections import GrpcConnections
 from service.api.grpc.server import GrpcServer
 from service.api.limits import Limits
@@ -79,12 +80,15 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     app = FastAPI(
         title="Batchyard",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.include_router(scrape_router(metrics.exposition))
     operations = Operations(stopping, runtime if settings.allow_control else None, LogSettings(), tracing)
     limits, manner = _limits(settings), MANNERS[settings.compat]()
     mount(app, gateway, limits, operations, manner)
+    mount_docs(app)
     tls = load_tls(settings)
     line = GrpcConnections(settings.max_grpc_streams, settings.limits, tls)
     grpc = GrpcServer(gateway, limits, operations, manner, line) if settings.grpc else None
