@@ -19,6 +19,8 @@ def parse_json(text: str, *, source: str, folder: Path, known: ModelConfig | Non
     """
     proto = ModelConfigProto()
     try:
+        if not text.lstrip().startswith("{"):
+            raise ValueError("it is no object")  # protobuf takes an empty list for an empty object
         json_format.Parse(text, proto)
         if known is not None:
             _complete(proto, known.proto)
