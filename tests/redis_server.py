@@ -35,11 +35,15 @@ class RedisServer:
 
     def start(self) -> None:
         """Starts it, on the same port as before, and waits until it answers."""
+        self.begin()
+        with self.client() as client:
+            client.ping()
+
+    def begin(self) -> None:
+        """Starts it."""
         settings = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self.folder}
         words = [word for name, value in {**settings, **self.options}.items() for word in (f"--{name}", str(value))]
         self.process = subprocess.Popen([BINARY, *words], stdout=subprocess.DEVNULL)
-        with self.client() as client:
-            client.ping()
 
     def client(self, **options: str) -> Redis:
         """A client for tests, which waits until the server answers."""
