@@ -47,14 +47,18 @@ _NOTHING = '""'
 
 
 def quoted(text: str) -> str:
-    """`text` as a literal of a grammar."""
+    """`text` as a literal of a grammar.
+
+    A literal ends behind each character that is written as an escape: xgrammar takes hexadecimal digits that follow
+    one below U+0100 for a part of it.
+    """
     return '"' + "".join(_in_literal(char) for char in text) + '"'
 
 
 def _in_literal(char: str) -> str:
     if char in '"\\':
         return f"\\{char}"
-    return char if char.isascii() and char.isprintable() else f"\\U{ord(char):08X}"
+    return char if char.isascii() and char.isprintable() else f'\\U{ord(char):08X}" "'
 
 
 def grammar_of_schema(document: Document) -> str:

@@ -65,6 +65,13 @@ def test_an_answer_fits_its_schema(opened: tuple[OpenVinoGenAI, Language], seed:
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("text", ["éa", "Rückgabe", "ÿ9é", "±1", "日a", "😀a"])
+def test_letters_behind_others_than_ascii_stay_themselves(opened: tuple[OpenVinoGenAI, Language], text: str) -> None:
+    for schema in ({"enum": [text]}, {"type": "string", "pattern": f"^{text}$"}):
+        written, finish = write(opened, Grammar(json.dumps(schema)), 1)
+        assert (json.loads(written, strict=False), finish) == (text, "stop")
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(schemas())
 def test_no_schema_that_is_allowed_breaks_the_pipeline(opened: tuple[OpenVinoGenAI, Language], schema: Any) -> None:
@@ -105,7 +112,7 @@ def test_text_is_free_until_a_call_begins(
 
 
 def test_any_text_can_stand_in_a_grammar() -> None:
-    assert quoted('a"b\\c\nd漢') == '"a\\"b\\\\c\\U0000000Ad\\U00006F22"'
+    assert quoted('a"b\\c\nd漢') == '"a\\"b\\\\c\\U0000000A" "d\\U00006F22" ""'
 
 
 def test_equal_parts_are_written_once() -> None:
