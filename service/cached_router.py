@@ -49,7 +49,7 @@ class CachedRouter:
 
     def infer(self, request: InferRequest, asked: Asked) -> Coroutine[Any, Any, InferResponse]:
         """See `Router.infer`."""
-        if self._looks_at(request):
+        if self.caches(request.model) and request.sequence is None and request.hints.cache != "no-store":
             return self._infer(request, asked)
         return self._router.infer(request, asked)
 
@@ -61,14 +61,13 @@ class CachedRouter:
         """See `Router.generate`."""
         return self._generations.generate(request, asked)
 
-    def _looks_at(self, request: InferRequest) -> bool:
-        route = self._catalog.routes.get(request.model)
+    def caches(self, name: str) -> bool:
+        """Are answers by this name cached?"""
+        route = self._catalog.routes.get(name)
         if route is not None:
-            enabled = route.cache
-        else:
-            model = self._catalog.models.get(request.model)
-            enabled = model is not None and model.config is not None and model.config.response_cache
-        return enabled and request.sequence is None and request.hints.cache != "no-store"
+            return route.cache
+        model = self._catalog.models.get(name)
+        return model is not None and model.config is not None and model.config.response_cache
 
     async def _infer(self, request: InferRequest, asked: Asked) -> InferResponse:
         start = self._clock()

@@ -46,9 +46,9 @@ class Gateway:
         self._catalog = catalog
         self._metrics = metrics
         router = Router(catalog, metrics.routes, clock)
-        self._router: Router | CachedRouter = router
-        if caching:
-            self._router = CachedRouter(router, catalog, caching, texts, clock)
+        cached = CachedRouter(router, catalog, caching, texts, clock) if caching else None
+        self._router: Router | CachedRouter = cached or router
+        self._caches = cached.caches if cached else None
         metrics.routes.breaker_states = catalog.breaker_states
 
     def infer(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
@@ -121,6 +121,10 @@ class Gateway:
         elif not isinstance(error, NotFoundError):
             newest = self._catalog.info(request.model).versions[-1:]
             self._metrics.request_done(request.model, "".join(newest), outcome_of(error), seconds)
+
+    def caches(self, name: str) -> bool:
+        """Are answers of tensors by this name cached?"""
+        return self._caches is not None and self._caches(name)
 
     def timeout_of(self, name: str) -> float | None:
         """Seconds that a request to this name may take where it names no deadline; None: nothing is said of it."""

@@ -1,6 +1,7 @@
 """The key by which the answer to a request of tensors is found again."""
 
 import struct
+from hashlib import sha256
 
 from service.cache.key import framed, key_of, parameters_field, tensors_field, word
 from service.catalog import Catalog
@@ -29,28 +30,27 @@ class RequestKeys:
         digest = self._digests.of(request.model, request.version)
         if digest is None:
             return None
+        if not request.content:
+            request.content = content_of(request)
         hints = request.hints
-        route = self._catalog.routes.get(request.model)
-        return key_of(
-            (
-                _KIND,
-                word(hints.tenant.name),
-                word(request.model),
-                word(request.version),
-                digest,
-                word(hints.variant),
-                _QUALITY.pack(hints.min_quality),
-                tensors_field(request.inputs),
-                parameters_field(request.parameters),
-                framed(map(word, request.outputs)),
-                route_field(route, request) if route else b"",
-            )
-        )
+        fields = [_KIND, word(hints.tenant.name), word(request.model), word(request.version), digest, request.content]
+        if hints.variant or hints.min_quality or request.model in self._catalog.routes:
+            route = self._catalog.routes.get(request.model)
+            fields += word(hints.variant), _QUALITY.pack(hints.min_quality), route_field(route, request)
+        return key_of(fields)
 
 
-def route_field(route: Route, request: InferRequest | GenerateRequest) -> bytes:
-    """What the route looks at beside the contents: headers that its rules name, or that it is sticky by, and the
-    priority where a rule names one."""
+def content_of(request: InferRequest) -> bytes:
+    """See `InferRequest.content`."""
+    wanted = framed(map(word, request.outputs))
+    return sha256(framed((tensors_field(request.inputs), parameters_field(request.parameters), wanted))).digest()
+
+
+def route_field(route: Route | None, request: InferRequest | GenerateRequest) -> bytes:
+    """What a route looks at beside the tensors: headers that its rules name, or that it is sticky by, and the priority
+    where a rule names one."""
+    if route is None:
+        return b""
     given = request.hints.headers
     names = {name for rule in route.rules for name in rule.headers} | ({route.sticky_header} - {b""})
     fields = [part for name in sorted(names) if name in given for part in (name, given[name])]

@@ -5,7 +5,6 @@ import orjson
 from engines.tensor import data_type_of, encode_raw
 from service.api.classification import output_of
 from service.api.errors import OK
-from service.api.headers import answer_headers
 from service.api.json_tensors import NonFinite, encode_data, quoted
 from service.api.reply import BINARY_TYPE, JSON_TYPE, Reply
 from service.api.v2_request import Wanted
@@ -13,7 +12,7 @@ from service.types import InferResponse
 
 
 def encode_response(response: InferResponse, request_id: str, wanted: Wanted, non_finite: NonFinite = quoted) -> Reply:
-    """The answer as the caller wants it. `non_finite`: see `encode_data`.
+    """The answer as the caller wants it, without what headers tell of it. `non_finite`: see `encode_data`.
 
     Outputs in binary lie behind the JSON in its order. Raises `InvalidRequestError` for an output that is not there.
     """
@@ -36,8 +35,7 @@ def encode_response(response: InferResponse, request_id: str, wanted: Wanted, no
         message["parameters"] = dict(response.parameters)
     message["outputs"] = outputs
     head = orjson.dumps(message)
-    headers = answer_headers(response)
     if not blobs:
-        return Reply(OK, head, [JSON_TYPE, *headers])
+        return Reply(OK, head, [JSON_TYPE])
     length = (b"inference-header-content-length", b"%d" % len(head))
-    return Reply(OK, b"".join([head, *blobs]), [BINARY_TYPE, length, *headers])
+    return Reply(OK, b"".join([head, *blobs]), [BINARY_TYPE, length])

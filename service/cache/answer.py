@@ -23,11 +23,11 @@ _MOST_DIMENSIONS = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """`outputs`: read-only."""
+    """`outputs`: read-only arrays."""
 
     model: str
     version: str
-    outputs: Mapping[str, Array]
+    outputs: dict[str, Array]
     engine: str
     tokens: int
     parameters: Mapping[str, Parameter]
@@ -37,7 +37,7 @@ class Answer:
         return InferResponse(
             self.model,
             self.version,
-            dict(self.outputs),
+            self.outputs.copy(),
             self.engine,
             tokens=self.tokens,
             routed=routed,
@@ -52,7 +52,7 @@ def answer_of(response: InferResponse, wanted: tuple[str, ...]) -> Answer:
     return Answer(
         response.model,
         response.version,
-        MappingProxyType(outputs),
+        outputs,
         response.engine,
         response.tokens,
         MappingProxyType(dict(response.parameters)) if response.parameters else NO_PARAMETERS,
@@ -120,7 +120,7 @@ def decoded(content: bytes) -> Answer | None:
     return Answer(
         kept.model,
         kept.version,
-        MappingProxyType(outputs),
+        outputs,
         kept.engine,
         kept.tokens,
         MappingProxyType(kept.parameters) if kept.parameters else NO_PARAMETERS,

@@ -137,6 +137,9 @@ class TestGateway:
         for name in TALKERS:
             self.add(info(name, Signature((), ())), identity)
 
+    def caches(self, name: str) -> bool:
+        return False
+
     def add(self, model: ModelInfo, run: Run) -> None:
         self._models[model.name] = (model, run)
 
