@@ -10,7 +10,7 @@ CODE := engines service benchmarks tests
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve build test check format bench chaos clean
+.PHONY: help serve build test check format bench chaos hostile clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z]*\): .*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,10 +24,12 @@ build: $(VENV)/.serve  ## make the model files that are missing
 test: $(VENV)/.test check build  ## lint, types and tests
 	@$(BIN)/python -m pytest
 
-check: $(VENV)/.test  ## lint and types
+check: $(VENV)/.test  ## lint, types, insecure code, and dependencies with known vulnerabilities
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive engines service
+	@$(BIN)/python -m tests.audit
 
 format: $(VENV)/.test  ## lay the code out
 	@$(BIN)/ruff check --fix $(CODE)
@@ -38,6 +40,10 @@ bench: $(VENV)/.test build  ## measure the engines and the gateway; one table
 
 chaos: $(VENV)/.test build  ## plant every fault under load and check each answer; one table, about ten minutes
 	@$(BIN)/python -m tests.chaos
+
+hostile: $(VENV)/.test  ## the corpus of hostile requests, ten times, then 2,000 that the OpenAPI page suggests; five minutes
+	@$(BIN)/python -m tests.hostile
+	@$(BIN)/python -m tests.hostile.fuzz
 
 clean:  ## remove the environment, the built models and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache benchmarks/results

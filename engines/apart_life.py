@@ -33,7 +33,7 @@ def start(
                 ours.append(on_failure.enter_context(our))
                 descriptors.append(theirs.enter_context(their).fileno())
             command = [sys.executable, "-m", module, *map(str, descriptors), name]
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603 - our own Python and module  # nosec B603
                 command, bufsize=0, stdin=subprocess.PIPE, pass_fds=descriptors, env=environment
             )
             on_failure.pop_all()

@@ -36,7 +36,9 @@ def read_architecture(config: ModelConfig, folder: Path) -> Architecture:
     """Reads `folder`; raises `ModelLoadError` where it is no causal model that this engine can batch."""
     _check_files(config.name, folder)
     try:
-        read = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        read = AutoConfig.from_pretrained(  # a folder, nothing is fetched  # nosec B615
+            folder, trust_remote_code=False, local_files_only=True
+        )
     except Exception as error:  # transformers and its validators raise what they like
         raise ModelLoadError(f"model {config.name!r}: {CONFIG_FILE} cannot be read: {_line(error)}") from error
     if read.is_encoder_decoder:

@@ -114,7 +114,7 @@ def load_model(config: ModelConfig, folder: Path, device: str, threads: int) -> 
 def _loaded(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, Mapping[str, object]]:
     for attention in _ATTENTIONS:
         try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(  # a folder  # nosec B615
                 folder,
                 dtype=dtype,
                 attn_implementation=attention,
