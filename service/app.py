@@ -17,6 +17,7 @@ from service.api.grpc.connections import GrpcConnections
 from service.api.grpc.server import GrpcServer
 from service.api.limits import Limits
 from service.api.scrape import scrape_router
+from service.cached_generations import TextCaching
 from service.caching import open_caching
 from service.catalog import Catalog
 from service.cores import CoreBudget
@@ -30,6 +31,7 @@ from service.redis_link.link import RedisLink, open_link
 from service.routing.opening import open_route
 from service.runtime import Runtime
 from service.scripting import Scripting
+from service.semantics import Semantics
 from service.server import ASGIApp, Service
 from service.settings import Settings
 from service.stopping import Stopping
@@ -57,7 +59,10 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     link = open_link(settings.redis)
     metrics.redis.counts = link.counts if link else None
     caching = open_caching(settings.cache, metrics, link)
-    gateway = Gateway(catalog, metrics, clock, tracing, caching)
+    semantics = Semantics(settings.semantic, catalog, lambda r: gateway.infer(r), lambda r: gateway.generate(r), clock)
+    semantics.watch(metrics)
+    texts = TextCaching(settings.stream_buffer, semantics.caches)
+    gateway = Gateway(catalog, metrics, clock, tracing, caching, texts)
     metrics.remotes.endpoints = partial(endpoints_of, catalog)
     cores = settings.cores or max(1, round(available_cores()))
     scripting = Scripting(gateway, settings.default_timeout_ms / 1000, settings.max_queue_size)
@@ -73,7 +78,9 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
         scripting.start()
         async with _started(link):
             await runtime.start(settings.model_repository, settings.models)
+            semantics.review()
             yield
+            await semantics.close()
             await runtime.stop(settings.shutdown_grace_seconds)
         await asyncio.to_thread(tracing.close, _LAST_TRACES)
 

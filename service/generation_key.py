@@ -26,7 +26,7 @@ class GenerationKeys:
     def of(self, request: GenerateRequest) -> bytes | None:
         """All that changes the answer: who asks, whom, and what, with every option. None where nothing is cached by
         this name, and where the answer depends on chance: the temperature is above 0 and there is no seed."""
-        if not self._is_cached(request.model) or not self._is_settled(request):
+        if not self.cached(request.model) or not self._is_settled(request):
             return None
         digest = self._digests.of(request.model, request.version)
         words = words_of(request.call)
@@ -48,7 +48,8 @@ class GenerationKeys:
             )
         )
 
-    def _is_cached(self, name: str) -> bool:
+    def cached(self, name: str) -> bool:
+        """Is text by this name remembered?"""
         route = self._catalog.routes.get(name)
         if route is not None:
             return route.cache

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Setting
 from service.cache_settings import DEFAULT_CACHE, DEFAULT_REDIS, CacheSettings, RedisSettings
 from service.limit_settings import DEFAULT_LIMITS, LimitSettings
 from service.route_settings import RouteSettings, keys_at
+from service.semantic_settings import SemanticSettings
 from service.tenant_settings import TenantSettings, WindowSettings
 
 ENV_PREFIX = "BATCHYARD_"
@@ -100,6 +101,7 @@ Pipelines = Annotated[
 ]
 Cache = Annotated[CacheSettings, NoDecode, BeforeValidator(_parse_json)]
 Redis = Annotated[RedisSettings, NoDecode, BeforeValidator(_parse_json)]
+Semantic = Annotated[dict[str, SemanticSettings], NoDecode, BeforeValidator(_parse_json)]
 Limits = Annotated[LimitSettings, NoDecode, BeforeValidator(_parse_json)]
 Tenants = Annotated[dict[str, TenantSettings], NoDecode, BeforeValidator(_parse_json)]
 
@@ -137,6 +139,7 @@ class Settings(BaseSettings):
     routes: Routes = Field({}, description="Routes as JSON: name, variants, policy, rules and more; see gateway.toml.")
     pipelines: Pipelines = Field({}, description="Pipelines as JSON: name, model, classifier, system, policies.")
     cache: Cache = Field(DEFAULT_CACHE, description="The cache of answers as JSON: memory_mb, ttl_seconds.")
+    semantic: Semantic = Field({}, description="Semantic caches of chats, as JSON: name, encoder, classifier.")
     redis: Redis = Field(DEFAULT_REDIS, description="A Redis shared by gateways as JSON: url, required, and more.")
     limits: Limits = Field(DEFAULT_LIMITS, description="Limits of connections as JSON; see gateway.toml.")
     tenants: Tenants = Field({}, description="Who may call, as JSON: name, keys, scopes, limits; see gateway.toml.")
@@ -211,6 +214,8 @@ def _known(field: str, inner: Sequence[str]) -> list[str]:
         return list(keys_at(inner[1:]))
     if field == "tenants":
         return list((WindowSettings if len(inner) > 2 else TenantSettings).model_fields)
+    if field == "semantic":
+        return list(SemanticSettings.model_fields)
     tables: Mapping[str, type[BaseModel]] = {"cache": CacheSettings, "redis": RedisSettings, "limits": LimitSettings}
     return list(tables.get(field, PipelineSettings).model_fields)
 

@@ -31,13 +31,16 @@ _MOST_OPEN = 1024
 """Questions whose answers are under way."""
 
 
+Generate = Callable[[GenerateRequest], Awaitable[Generation]]
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a semantic cache asks. `key_of`: the key of a request's exact answer. `generation`: counts what is loaded.
     `clock`: of deadlines; `now`: seconds since 1970."""
 
     infer: Infer
-    generate: Callable[[GenerateRequest], Awaitable[Generation]]
+    generate: Generate
     key_of: Callable[[GenerateRequest], bytes | None]
     generation: Callable[[], int]
     clock: Callable[[], float]

@@ -46,7 +46,7 @@ def _any_of(words: Mapping[str, str]) -> str:
 _NUMBER = re.compile(
     rf"(?P<minus>(?<![\w)])[-−])?(?:(?<![\w])(?P<before>{_any_of(_SYMBOLS)}|(?:{_any_of(_CODES)})(?=\s?\d))\s?)?"
     r"(?<![\w.,])(?P<digits>\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d+)?)"
-    rf"(?:\s?(?P<scale>k|m)(?![\w]))?(?:\s?(?P<after>[€£¥₹$%]|(?:{_any_of(_CODES)}|{_any_of(_UNITS)})(?!\w)))?"
+    rf"(?:\s?(?P<scale>k|m)(?![\w]))?(?:\s?(?P<after>[€£¥₹$%]|(?:{_any_of(_CODES)}|{_any_of(_UNITS)})(?!\w)))?(?!\w)"
 )
 _CURRENCY = re.compile(rf"(?<!\w)(?:{_any_of(_CODES)})(?!\w)|[€£¥₹$]")
 

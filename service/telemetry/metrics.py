@@ -22,6 +22,7 @@ from service.telemetry.predictions import PredictionsCollector
 from service.telemetry.redis import RedisCollector
 from service.telemetry.remotes import RemotesCollector
 from service.telemetry.routes import RouteCounters, RoutesCollector
+from service.telemetry.semantic import SemanticCollector
 from service.telemetry.series import Series
 from service.telemetry.statistics import ModelStatistics
 from service.telemetry.tally import Tally
@@ -50,6 +51,7 @@ class Metrics:
         self.tenants = TenantCounters()
         self.redis = RedisCollector()
         self.caches = CachesCollector(self._series)
+        self.semantic = SemanticCollector()
         self._registry = CollectorRegistry()
         self._registry.register(SeriesCollector(self._series))
         self._registry.register(GenerationsCollector(self._generations))
@@ -60,6 +62,7 @@ class Metrics:
         self._registry.register(self.remotes)
         self._registry.register(self.redis)
         self._registry.register(self.caches)
+        self._registry.register(self.semantic)
         ProcessCollector(registry=self._registry)
 
     def request_done(self, model: str, version: str, outcome: Outcome, seconds: float) -> None:

@@ -72,6 +72,7 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         tls_client_ca = "9"
         routes.minilm.variants = ["x"]
         cache.ttl_seconds = 9
+        semantic.help-desk = { encoder = "minilm", classifier = "topic" }
         redis.timeout_ms = 9
         limits.max_headers = 9
         tenants.app.keys = ["%s"]
@@ -95,6 +96,7 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         "routes": '{"minilm": {"variants": ["x"]}}',
         "pipelines": json.dumps({"help-desk": PIPELINE}),
         "cache": '{"ttl_seconds": 9}',
+        "semantic": '{"help-desk": {"encoder": "minilm", "classifier": "topic"}}',
         "redis": '{"timeout_ms": 9}',
         "limits": '{"max_headers": 9}',
         "tenants": json.dumps({"app": {"keys": [digest]}}),
