@@ -11,6 +11,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from engines.cores import available_cores
+from service.access.billing import Billing
 from service.api import MANNERS, Operations, mount
 from service.api.docs_page import mount_docs
 from service.api.grpc.connections import GrpcConnections
@@ -39,6 +40,7 @@ from service.telemetry.log_settings import LogSettings
 from service.telemetry.metrics import Metrics
 from service.telemetry.startup import report_step
 from service.telemetry.tracing import Tracing
+from service.tenancy import open_accounts, warn_of_unknown_routes
 
 _LAST_TRACES = 5.0
 """Seconds in which the last traces are written."""
@@ -59,10 +61,12 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     link = open_link(settings.redis)
     metrics.redis.counts = link.counts if link else None
     caching = open_caching(settings.cache, metrics, link)
+    accounts = open_accounts(settings, metrics.tenants, link, clock)
+    billing = Billing(accounts) if accounts else None
     semantics = Semantics(settings.semantic, catalog, lambda r: gateway.infer(r), lambda r: gateway.generate(r), clock)
     semantics.watch(metrics)
     texts = TextCaching(settings.stream_buffer, semantics.caches)
-    gateway = Gateway(catalog, metrics, clock, tracing, caching, texts)
+    gateway = Gateway(catalog, metrics, clock, tracing, caching, texts, billing)
     metrics.remotes.endpoints = partial(endpoints_of, catalog)
     cores = settings.cores or max(1, round(available_cores()))
     scripting = Scripting(gateway, settings.default_timeout_ms / 1000, settings.max_queue_size)
@@ -78,6 +82,7 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
         scripting.start()
         async with _started(link):
             await runtime.start(settings.model_repository, settings.models)
+            warn_of_unknown_routes(settings, [info.name for info in gateway.models()])
             semantics.review()
             yield
             await semantics.close()
@@ -94,11 +99,11 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     app.include_router(scrape_router(metrics.exposition))
     operations = Operations(stopping, runtime if settings.allow_control else None, LogSettings(), tracing)
     limits, manner = _limits(settings), MANNERS[settings.compat]()
-    mount(app, gateway, limits, operations, manner)
+    mount(app, gateway, limits, operations, manner, accounts)
     mount_docs(app)
     tls = load_tls(settings)
     line = GrpcConnections(settings.max_grpc_streams, settings.limits, tls)
-    grpc = GrpcServer(gateway, limits, operations, manner, line) if settings.grpc else None
+    grpc = GrpcServer(gateway, limits, operations, manner, line, accounts) if settings.grpc else None
     return Service(app, grpc, tls.context if tls else None, link.check if link else None)
 
 

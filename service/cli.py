@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from pydantic import BaseModel
 
 from service.errors import BatchyardError
+from service.key_command import HELP, told_key
 from service.settings import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
@@ -117,6 +118,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_build(commands)
     _add_report(commands)
     _add_distill(commands)
+    _add_key(commands)
     return parser
 
 
@@ -262,6 +264,12 @@ def _distill(arguments: argparse.Namespace) -> None:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on from the last checkpoint", 130)
+
+
+def _add_key(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    key = commands.add_parser("key", help="make a key for a caller", epilog=HELP)
+    key.set_defaults(run=lambda _: print(told_key()), options=[])
+    key.add_argument("what", choices=["new"], help="make a new one")
 
 
 def _repository(arguments: argparse.Namespace) -> Path:

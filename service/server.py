@@ -24,6 +24,7 @@ from service.door.open_files import room_for
 from service.draining import Door, DoorError, DrainingServer, Entrance, StopTimes
 from service.limit_settings import LimitSettings
 from service.listener import bind
+from service.locked import check_locked
 from service.settings import Settings, flag_of
 from service.stopping import Stopping
 from service.telemetry import logs
@@ -63,6 +64,7 @@ def serve(settings: Settings, create_service: Callable[[Settings, Stopping], Ser
     logs.configure(settings.log_level)
     with ExitStack() as held:
         sockets = [held.enter_context(_bind(settings, "port"))]
+        check_locked(settings, sockets[0].getsockname()[0])
         if settings.grpc:
             sockets.append(held.enter_context(_bind(settings, "grpc_port")))
         progress = ProgressHandler(sys.stdout)

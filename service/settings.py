@@ -17,7 +17,7 @@ from service.cache_settings import DEFAULT_CACHE, DEFAULT_REDIS, CacheSettings, 
 from service.limit_settings import DEFAULT_LIMITS, LimitSettings
 from service.route_settings import RouteSettings, keys_at
 from service.semantic_settings import SemanticSettings
-from service.tenant_settings import TenantSettings, WindowSettings
+from service.tenant_settings import TenantSettings, WindowSettings, refuse_shared_keys
 
 ENV_PREFIX = "BATCHYARD_"
 CONFIG_VARIABLE = "BATCHYARD_CONFIG"
@@ -103,7 +103,9 @@ Cache = Annotated[CacheSettings, NoDecode, BeforeValidator(_parse_json)]
 Redis = Annotated[RedisSettings, NoDecode, BeforeValidator(_parse_json)]
 Semantic = Annotated[dict[str, SemanticSettings], NoDecode, BeforeValidator(_parse_json)]
 Limits = Annotated[LimitSettings, NoDecode, BeforeValidator(_parse_json)]
-Tenants = Annotated[dict[str, TenantSettings], NoDecode, BeforeValidator(_parse_json)]
+Tenants = Annotated[
+    dict[str, TenantSettings], NoDecode, BeforeValidator(_parse_json), AfterValidator(refuse_shared_keys)
+]
 
 
 class Settings(BaseSettings):
@@ -114,6 +116,9 @@ class Settings(BaseSettings):
     model_repository: Paths = Field([Path("model_repository")], min_length=1, description="Model repository folders.")
     models: Strings = Field([], description="Names of the models to load; empty loads all.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
+    open_to_network: Literal["", "without keys"] = Field(
+        "", description='"without keys": listen to the network although anybody may ask.'
+    )
     port: int = Field(8000, ge=0, le=65535, description="TCP port of HTTP; 0 picks a free one.")
     grpc: bool = Field(True, description="Serve gRPC as well?")
     grpc_port: int = Field(8001, ge=0, le=65535, description="TCP port of gRPC; 0 picks a free one.")

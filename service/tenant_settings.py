@@ -1,12 +1,14 @@
 """The tables `tenants` of gateway.toml, as they are written."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Scope = Literal["infer", "admin", "metrics"]
 """What a key opens: asking models; loading and unloading them and changing settings; numbers."""
 
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -22,6 +24,15 @@ class WindowSettings(BaseModel):
     requests: int = Field(0, ge=0)
     tokens: int = Field(0, ge=0)
     engine_seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+def refuse_two_of_a_length(limits: list[WindowSettings]) -> list[WindowSettings]:
+    """Two windows of a length would be one."""
+    seconds = [one.seconds for one in limits]
+    for one in seconds:
+        if seconds.count(one) > 1:
+            raise ValueError(f"wanted one window of each length, found several of {one} s; put their limits into one")
+    return limits
 
 
 class TenantSettings(BaseModel):
@@ -42,4 +53,17 @@ class TenantSettings(BaseModel):
     min_quality: float = Field(0.0, ge=0, le=1)
     weight: float = Field(1.0, gt=0, allow_inf_nan=False)
     max_concurrency: int = Field(0, ge=0)
-    limits: list[WindowSettings] = Field([])
+    limits: Annotated[list[WindowSettings], AfterValidator(refuse_two_of_a_length)] = Field([])
+
+
+def refuse_shared_keys(tenants: dict[str, TenantSettings]) -> dict[str, TenantSettings]:
+    """A key is whose it is. The names of tenants are shown in metrics, and are part of keys of Redis."""
+    owners: dict[str, str] = {}
+    for name, tenant in tenants.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"wanted a tenant's name of letters, digits, '.', '_' and '-', at most 64, found {name!r}")
+        for key in tenant.keys:
+            other = owners.setdefault(key, name)
+            if other != name:
+                raise ValueError(f"wanted every key at one tenant, found {key[:8]}... at {other!r} and {name!r}")
+    return tenants

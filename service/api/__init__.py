@@ -6,10 +6,12 @@ from functools import partial
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.routing import Route
 
+from service.access.accounts import Accounts
 from service.api.endpoint import AnswerCall, HotEndpoint
 from service.api.errors import Shape, openai_shape, v2_shape
 from service.api.fallback import Fallback
 from service.api.headers import RequestIds, request_id_source
+from service.api.key_check import KeyCheck
 from service.api.limits import Limits
 from service.api.manner import MANNERS, Manner, own_manner
 from service.api.openai_chat import understand_chat
@@ -19,7 +21,9 @@ from service.api.openai_generation import OpenAIGeneration
 from service.api.openai_models import OpenAIModels
 from service.api.openapi import EMBEDDINGS_PATH, INFER_PATHS, document
 from service.api.openapi_generation import CHAT_PATH, COMPLETIONS_PATH, GENERATE_PATHS, GENERATE_STREAM_PATHS
+from service.api.openapi_keys import document_keys
 from service.api.operations import Operations
+from service.api.usage import UsagePath
 from service.api.v2_control import V2Control
 from service.api.v2_generate import Generate, GenerateStream
 from service.api.v2_infer import Infer
@@ -38,8 +42,12 @@ def mount(
     limits: Limits,
     operations: Operations | None = None,
     manner: Manner | None = None,
+    accounts: Accounts | None = None,
 ) -> None:
-    """Adds every path of the HTTP surface to `app`, the hot ones before all others, and takes over its errors."""
+    """Adds every path of the HTTP surface to `app`, the hot ones before all others, and takes over its errors.
+
+    `accounts`: None lets anybody in.
+    """
     operations = operations or Operations()
     manner = manner or own_manner()
     request_id = request_id_source()
@@ -59,6 +67,10 @@ def mount(
         app.include_router(router, dependencies=[Depends(stamp)])
     Fallback(request_id, manner.words).install(app)
     document(app)
+    if accounts is not None:
+        app.include_router(UsagePath(accounts).routes(), dependencies=[Depends(stamp)])
+        app.add_middleware(KeyCheck, accounts, request_id, manner.words)
+        document_keys(app)
 
 
 def _hot_routes(gateway: Gateway, limits: Limits, request_id: RequestIds, manner: Manner) -> list[Route]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
+from service.api.callers import tenant_of
 from service.api.errors import Shape, error_reply
 from service.api.event_stream import EventStream
 from service.api.explain import explain_refusal
@@ -44,7 +45,7 @@ class HotEndpoint:
         request_id = self._request_id(headers)
         stream: EventStream | None = None
         try:
-            reply = await self._answer(Call(scope["path_params"], headers, receive))
+            reply = await self._answer(Call(scope["path_params"], headers, receive, tenant_of(scope)))
             if not isinstance(reply, Reply):
                 stream = reply
                 await stream.send(send, request_id)

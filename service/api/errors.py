@@ -45,6 +45,7 @@ _SURELY_SHORT = _LONGEST_GRPC_MESSAGE // 12
 """Characters: each is 4 bytes at most, which are 3 each on the wire."""
 _PLAIN = "".join(char for char in map(chr, range(0x20, 0x7F)) if char != "%")
 """All others are written as in URLs."""
+_HOW_TO_SAY_WHO: Header = (b"www-authenticate", b"Bearer")
 _HOPELESS: Header = (b"x-should-retry", b"false")
 """OpenAI's clients try again after any 408, 409, 429 and 5xx unless this says no."""
 
@@ -167,6 +168,8 @@ def _message(error: Exception, row: Row, words: Words, request_id: bytes) -> str
 
 
 def _retry_headers(error: Exception) -> list[Header]:
+    if isinstance(error, UnauthenticatedError):
+        return [_HOW_TO_SAY_WHO]
     if isinstance(error, EngineFailedError) and not error.retryable:
         return [_HOPELESS]
     if not isinstance(error, RetryLaterError | ModelUnavailableError):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 from engines.calls import Parameter
+from service.access.credentials import API_KEY, AUTHORIZATION, SECRET
 from service.api.headers import RequestHeaders
 from service.errors import InvalidRequestError
 from service.types import ANYONE, CacheControl, Hints, Tenant
@@ -14,11 +15,13 @@ _VARIANT = re.compile(rb"[\x21-\x7e]{1,256}")
 
 
 def hints_of(headers: RequestHeaders, min_quality: float = 0.0, tenant: Tenant = ANYONE) -> Hints:
-    """The hints of a call: `x-explain`, `x-variant`, `x-min-quality`, `cache-control`, and all headers for the rules of
-    a route.
+    """The hints of a call: `x-explain`, `x-variant`, `x-min-quality`, `cache-control`, and all headers but those
+    that hold keys, for the rules of a route.
 
     `min_quality`: what the body says; the stricter counts. Raises `InvalidRequestError`.
     """
+    if AUTHORIZATION in headers or API_KEY in headers:
+        headers = {name: value for name, value in headers.items() if name not in SECRET}
     variant = headers.get(b"x-variant")
     quality = headers.get(b"x-min-quality")
     explain = headers.get(b"x-explain")

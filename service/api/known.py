@@ -8,7 +8,7 @@ from service.api.operations import Operations
 from service.errors import ModelUnavailableError, NotFoundError
 from service.gateway import Gateway
 from service.stopping import Stopping
-from service.types import ModelInfo
+from service.types import ModelInfo, Tenant
 
 _EXTENSIONS = (
     "classification",
@@ -70,6 +70,12 @@ def check_traced(gateway: Gateway, model: str) -> None:
         raise error.as_triton(f"Request for unknown model : {model}") from None
 
 
-def repository_models(gateway: Gateway, only_ready: bool) -> Sequence[ModelInfo]:
-    """The models of the repository's index: no routes."""
-    return [model for model in gateway.models() if not model.variants and (model.ready or not only_ready)]
+def known_models(gateway: Gateway, tenant: Tenant) -> Sequence[ModelInfo]:
+    """The models and routes that the caller may ask."""
+    return [model for model in gateway.models() if tenant.may_ask(model.name)]
+
+
+def repository_models(gateway: Gateway, only_ready: bool, tenant: Tenant) -> Sequence[ModelInfo]:
+    """The models of the repository's index: no routes, and none that the caller may not ask."""
+    known = known_models(gateway, tenant)
+    return [model for model in known if not model.variants and (model.ready or not only_ready)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.tensor import Array
+from service.access.account import check_may_ask
 from service.api.body import read_body
 from service.api.deadlines import deadline_of
 from service.api.disconnect import while_connected
@@ -41,6 +42,7 @@ class Embeddings:
         arrived = gateway.clock()
         message = decode_embeddings(await read_body(call.receive, call.headers, limits))
         given = decode_input(message.input, limits.max_embedding_inputs, "input")
+        check_may_ask(call.tenant, message.model)
         signature = ready_signature(gateway, message.model)
         output = embedding_output(message.model, signature)
         check_dimensions(message.dimensions, output.shape[-1])

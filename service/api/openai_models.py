@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from service.api.known import ready_signature
+from service.api.callers import tenant_of
+from service.api.known import known_models, ready_signature
 from service.gateway import Gateway
 
 
@@ -41,9 +42,10 @@ class OpenAIModels:
         router.get("/models/{model:path}", summary="Retrieve a model")(self.retrieve)
         return router
 
-    async def list_models(self) -> ModelList:
-        """The models and routes that are ready."""
-        return ModelList([Model(info.name, self._started) for info in self._gateway.models() if info.ready])
+    async def list_models(self, request: Request) -> ModelList:
+        """The models and routes that are ready, and that the caller may ask."""
+        found = known_models(self._gateway, tenant_of(request.scope))
+        return ModelList([Model(info.name, self._started) for info in found if info.ready])
 
     async def retrieve(self, model: str) -> Model:
         """One of them."""

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from engines.config.shown import to_json
 from engines.tensor import Signature, TensorSpec
+from service.api.callers import tenant_of
 from service.api.known import config_of, extensions, repository_models, server_ready
 from service.api.limits import Limits
 from service.api.manner import Manner
@@ -93,7 +94,7 @@ class V2Control:
         """All models of the repository with their state, the unavailable ones with the reason."""
         query = await read_json(request, self._limits, IndexQuery)
         only_ready = query is not None and query.ready
-        models = repository_models(self._gateway, only_ready)
+        models = repository_models(self._gateway, only_ready, tenant_of(request.scope))
         return [entry for model in models for entry in index_answer(model)]
 
 

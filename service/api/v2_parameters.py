@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from engines.calls import Parameter
+from service.access.credentials import SECRET
 from service.api.deadlines import deadline_of, whole_parameter
 from service.api.headers import RequestHeaders
 from service.api.hints import hints_of, quality_of
@@ -52,8 +53,8 @@ def settle(
 
 
 def _forwarded(headers: RequestHeaders, forward: re.Pattern[str]) -> dict[str, Parameter]:
-    """Of several headers of one name the last."""
-    named = ((name.decode("latin-1"), value) for name, value in headers.items())
+    """Of several headers of one name the last; never one that holds a key."""
+    named = ((name.decode("latin-1"), value) for name, value in headers.items() if name not in SECRET)
     return {name: value.decode("latin-1") for name, value in named if forward.search(name)}
 
 

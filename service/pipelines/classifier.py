@@ -8,7 +8,7 @@ import numpy as np
 from engines.tensor import BYTES, FP32, Array, Signature
 from service.ensembles.door import Infer
 from service.errors import BatchyardError, DeadlineExceededError, DeadlineHopelessError
-from service.types import InferRequest
+from service.types import NO_HINTS, Hints, InferRequest
 
 LOGGER = logging.getLogger("batchyard.pipelines")
 
@@ -36,13 +36,22 @@ class Classifier:
         self._infer = infer
         self._trouble = ""
 
-    async def classify(self, text: str, deadline: float, priority: int) -> Intent | None:
+    async def classify(
+        self, text: str, deadline: float, priority: int, hints: Hints = NO_HINTS
+    ) -> Intent | None:
         """The intent of a text; None, and a line in the log, where the classifier cannot tell.
+
+        `hints`: of the call for which it is asked; who calls, and who pays, counts here too.
 
         Raises only `DeadlineExceededError` and `DeadlineHopelessError`: then there is no time left for an answer.
         """
         request = InferRequest(
-            self._model, {_TEXT: self._batch(text)}, outputs=(_LABEL, _CONFIDENCE), deadline=deadline, priority=priority
+            self._model,
+            {_TEXT: self._batch(text)},
+            outputs=(_LABEL, _CONFIDENCE),
+            deadline=deadline,
+            priority=priority,
+            hints=Hints(tenant=hints.tenant, cache=hints.cache, bill=hints.bill),
         )
         try:
             response = await self._infer(request)

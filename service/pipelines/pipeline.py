@@ -104,7 +104,7 @@ class Pipeline:
         """Classifies the last message of the user within the request's deadline, then asks the model."""
         start = self._doors.clock()
         chat = self._chat(request.call)
-        intent = await self._classifier.classify(_last_message(chat), request.deadline, request.priority)
+        intent = await self._classifier.classify(_last_message(chat), request.deadline, request.priority, request.hints)
         policy = self._policy(intent)
         asked = replace(chat, messages=compose(self._settings.system, policy, chat.messages))
         call = GenerationCall((asked,), request.call.options)

@@ -50,6 +50,7 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         model_repository = ["a", "b"]
         models = ["x", "y"]
         host = "::1"
+        open_to_network = "without keys"
         port = 9
         log_level = "debug"
         max_body_bytes = 9
@@ -87,6 +88,7 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         "model_repository": "a,b",
         "models": "x, y",
         "host": "::1",
+        "open_to_network": "without keys",
         "log_level": "debug",
         "allow_control": "true",
         "grpc": "false",
@@ -147,6 +149,15 @@ def test_config_file_is_named_by_flag_or_environment(tmp_path: Path, monkeypatch
         ),
         ("port = ", "gateway.toml: cannot be read as TOML: "),
         ("header_forward_pattern = '('", "header_forward_pattern: found '('; wanted a regular expression ("),
+        (
+            f"tenants.a.keys = ['{'0' * 64}']\ntenants.b.keys = ['{'0' * 64}']",
+            "wanted every key at one tenant, found 00000000... at 'a' and 'b'",
+        ),
+        (f"tenants.'a b'.keys = ['{'0' * 64}']", "wanted a tenant's name of letters, digits, '.', '_' and '-', at mos"),
+        (
+            f"tenants.a = {{keys = ['{'0' * 64}'], limits = [{{seconds = 9}}, {{seconds = 9}}]}}",
+            "wanted one window of each length, found several of 9 s",
+        ),
         ("trace_file = 'nowhere/t.json'", "found 'nowhere/t.json'; wanted a file in a folder that exists"),
     ],
 )

@@ -9,12 +9,16 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
+from service.access.account import Account
+from service.access.accounts import Accounts
 from service.api.errors import GrpcFault, Words, grpc_fault
 from service.api.explain import explain_refusal
 from service.api.grpc.in_hand import InHand, this_task
 from service.api.headers import RequestHeaders, RequestIds
 from service.api.hints import wants_explanation
+from service.api.quota_headers import quota_headers
 from service.api.reply import Header
+from service.api.scopes import Needed
 from service.errors import BatchyardError, ModelUnavailableError
 from service.types import ANYONE, Tenant
 
@@ -43,23 +47,38 @@ class Call:
 
 
 class Reception:
-    """Runs calls; every error becomes a status here. `clock`: the gateway's. `words`: the message of an error."""
+    """Runs calls; every error becomes a status here. `clock`: the gateway's. `words`: the message of an error.
+    `accounts`: None lets anybody in."""
 
-    def __init__(self, clock: Callable[[], float], request_id: RequestIds, words: Words, in_hand: InHand) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        request_id: RequestIds,
+        words: Words,
+        in_hand: InHand,
+        accounts: Accounts | None = None,
+    ) -> None:
         self._clock = clock
         self._request_id = request_id
         self._words = words
         self._in_hand = in_hand
+        self._accounts = accounts
 
-    async def run(self, context: Context, work: Callable[[Call], Awaitable[Result]]) -> Result | None:
-        """What `work` gives; where it raises, None, and the call ends with the status of that."""
+    async def run(
+        self, context: Context, needed: Needed, work: Callable[[Call], Awaitable[Result]]
+    ) -> Result | None:
+        """What `work` gives; where it raises, None, and the call ends with the status of that. `needed`: what the
+        key of the caller must open."""
         headers = _headers(context)
         call = Call(context, headers, self._request_id(headers), self._clock())
         task, in_hand = this_task(), self._in_hand
         in_hand.tasks.add(task)
         try:
             in_hand.check_open()
+            account = self._identify(call, needed)
             result = await work(call)
+            if account is not None:
+                call.trailing += quota_headers(account.ledger.rooms())
             context.set_trailing_metadata(_metadata(call, call.trailing))
             return result
         except CancelledError:
@@ -72,6 +91,16 @@ class Reception:
         finally:
             in_hand.tasks.discard(task)
         return None
+
+    def _identify(self, call: Call, needed: Needed) -> Account | None:
+        """Who calls; raises `UnauthenticatedError`, `NotAllowedError`."""
+        if self._accounts is None or needed == "public":
+            return None
+        account = self._accounts.caller(call.headers)
+        if needed != "key":
+            account.check_scope(needed)
+        call.tenant = account.tenant
+        return account
 
     def fault(self, call: Call, error: Exception) -> GrpcFault:
         """How `error` is told."""

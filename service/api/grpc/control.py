@@ -19,6 +19,7 @@ from tritonclient.grpc.service_pb2 import (
 
 from engines.config.shown import to_proto
 from engines.tensor import Signature, TensorSpec
+from service.access.account import check_may_ask
 from service.api.grpc.calls import Call
 from service.api.grpc.operating import refuse_repository
 from service.api.grpc.parameters import check_version
@@ -54,6 +55,7 @@ class Control:
     async def model_ready(self, message: ModelReadyRequest, call: Call) -> ModelReadyResponse:
         """True where there is such a model that can answer, and the server is not about to stop."""
         check_version(message.version)
+        check_may_ask(call.tenant, message.name)
         try:
             info = self._gateway.model(message.name, message.version)
         except NotFoundError:
@@ -68,6 +70,7 @@ class Control:
     async def model_metadata(self, message: ModelMetadataRequest, call: Call) -> ModelMetadataResponse:
         """Versions, inputs and outputs."""
         check_version(message.version)
+        check_may_ask(call.tenant, message.name)
         info = self._gateway.model(message.name, message.version)
         signature = info.signature
         return ModelMetadataResponse(
@@ -81,13 +84,14 @@ class Control:
     async def model_config(self, message: ModelConfigRequest, call: Call) -> ModelConfigResponse:
         """The model's config.pbtxt, complete."""
         check_version(message.version)
+        check_may_ask(call.tenant, message.name)
         return ModelConfigResponse(config=to_proto(config_of(self._gateway, message.name, message.version)))
 
     async def repository_index(self, message: RepositoryIndexRequest, call: Call) -> RepositoryIndexResponse:
         """All models of the repository with their state, the unavailable ones with the reason."""
         refuse_repository(message.repository_name)
         reply = RepositoryIndexResponse()
-        for model in repository_models(self._gateway, message.ready):
+        for model in repository_models(self._gateway, message.ready, call.tenant):
             for entry in index_entries(model):
                 reply.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return reply

@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from service.api.grpc.calls import Call, Context, Reception
 from service.api.grpc.wire import parse
+from service.api.scopes import GRPC, Needed
 
 INFERENCE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
@@ -27,14 +28,17 @@ def inference_service(
     reception: Reception, answers: Mapping[str, Answer], stream: AnswerStream
 ) -> grpc.GenericRpcHandler:
     """Triton's service: `answers` has each of its methods but ModelStreamInfer."""
-    handlers = {name: _unary(reception, kind, answers[name]) for name, kind in _unary_methods()}
-    handlers["ModelStreamInfer"] = _stream(reception, stream)
+    handlers = {name: _unary(reception, GRPC[name], kind, answers[name]) for name, kind in _unary_methods()}
+    handlers["ModelStreamInfer"] = _stream(reception, GRPC["ModelStreamInfer"], stream)
     return grpc.method_handlers_generic_handler(INFERENCE, handlers)
 
 
 def health_service(reception: Reception, check: Answer, watch: Watch) -> grpc.GenericRpcHandler:
     """gRPC's service for load balancers."""
-    handlers = {"Check": _unary(reception, StringValue, check), "Watch": _watch(reception, StringValue, watch)}
+    handlers = {
+        "Check": _unary(reception, GRPC["Check"], StringValue, check),
+        "Watch": _watch(reception, GRPC["Watch"], StringValue, watch),
+    }
     return grpc.method_handlers_generic_handler(HEALTH, handlers)
 
 
@@ -45,32 +49,32 @@ def _unary_methods() -> Iterator[tuple[str, type[Message]]]:
             yield method.name, GetMessageClass(method.input_type)
 
 
-def _unary(reception: Reception, kind: type[Message], answer: Answer) -> Any:
+def _unary(reception: Reception, needed: Needed, kind: type[Message], answer: Answer) -> Any:
     async def work(body: bytes, call: Call) -> bytes:
         message = kind()
         parse(body, message)
         return (await answer(message, call)).SerializeToString()
 
     async def run(body: bytes, context: Context) -> bytes | None:
-        return await reception.run(context, lambda call: work(body, call))
+        return await reception.run(context, needed, lambda call: work(body, call))
 
     return grpc.unary_unary_rpc_method_handler(run)
 
 
-def _stream(reception: Reception, answer: AnswerStream) -> Any:
+def _stream(reception: Reception, needed: Needed, answer: AnswerStream) -> Any:
     async def run(_: object, context: Context) -> None:
-        await reception.run(context, answer)
+        await reception.run(context, needed, answer)
 
     return grpc.stream_stream_rpc_method_handler(run)
 
 
-def _watch(reception: Reception, kind: type[Message], watch: Watch) -> Any:
+def _watch(reception: Reception, needed: Needed, kind: type[Message], watch: Watch) -> Any:
     async def work(body: bytes, call: Call) -> None:
         message = kind()
         parse(body, message)
         await watch(message, call)
 
     async def run(body: bytes, context: Context) -> None:
-        await reception.run(context, lambda call: work(body, call))
+        await reception.run(context, needed, lambda call: work(body, call))
 
     return grpc.unary_stream_rpc_method_handler(run)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from grpc import aio
 
+from service.access.accounts import Accounts
 from service.api.grpc import shared_memory
 from service.api.grpc.calls import Reception
 from service.api.grpc.connections import GrpcConnections
@@ -28,14 +29,20 @@ _LAST_WORDS = 1.0
 
 
 class GrpcServer:
-    """Serves the gateway's models. Used on one event loop."""
+    """Serves the gateway's models. Used on one event loop. `accounts`: None lets anybody in."""
 
     def __init__(
-        self, gateway: Gateway, limits: Limits, operations: Operations, manner: Manner, connections: GrpcConnections
+        self,
+        gateway: Gateway,
+        limits: Limits,
+        operations: Operations,
+        manner: Manner,
+        connections: GrpcConnections,
+        accounts: Accounts | None = None,
     ) -> None:
         self._connections = connections
         self._in_hand = InHand()
-        self._reception = Reception(gateway.clock, request_id_source(), manner.words, self._in_hand)
+        self._reception = Reception(gateway.clock, request_id_source(), manner.words, self._in_hand, accounts)
         understand = Understanding(gateway, limits)
         self._stream = StreamInfer(gateway, understand, self._in_hand, self._reception.fault)
         self._control = Control(gateway, operations, manner)
