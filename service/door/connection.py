@@ -1,6 +1,5 @@
 """One HTTP connection: uvicorn's, with bounds on all that a caller can send before an endpoint sees it."""
 
-from enum import Enum, auto
 from typing import Any
 
 import httptools
@@ -22,14 +21,8 @@ _SPOKEN = ("1.1", "1.0")
 _FRAMES_A_BODY = (b"content-length", b"transfer-encoding")
 
 
-class _Reading(Enum):
-    NOTHING = auto()
-    HEAD = auto()
-    BODY = auto()
-
-
 class Connection(HttpToolsProtocol):
-    """Used by uvicorn's server, which makes one for each connection; `guard` is shared by all.
+    """Used by uvicorn's server, which makes one for each connection; `guard` is shared by all. `most_body`: bytes.
 
     What breaks a bound is refused with an answer and the connection is closed; requests that came before it on the same
     connection are answered first. There are no timers: `look` is called for each connection once a second.
@@ -37,22 +30,22 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, guard: Guard, most_body: int, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
-        limits = guard.limits
         self._guard = guard
-        self._limits = limits
-        self._most_body = 2 * most_body + limits.max_header_bytes
+        self._limits = guard.limits
+        self._most_body = 2 * most_body + guard.limits.max_header_bytes
         self._pass = Pass.NONE
         self._address = ""
-        self._reading = _Reading.NOTHING
         self._requests = 0
+        self._headed: object = None
+        self._ended: object = None
+        self._counted: object = None
         self._fed = 0
         self._waiting = 0
-        self._head = 0
         self._chunks = 0
         self._taken = 0
         self._refusal: bytes | None = None
         self._parting = False
-        self._watch = Watch(limits, probe=False)
+        self._watch = Watch(guard.limits, probe=False)
 
     def connection_made(self, transport: Any) -> None:
         """The connection is open: is there room for it?"""
@@ -74,69 +67,62 @@ class Connection(HttpToolsProtocol):
         """Bytes of a caller."""
         while data and self._refusal is None:
             self._fed = len(data)
-            data = self._feed(data)
-            if self._reading is not _Reading.NOTHING:
+            try:
+                self.parser.feed_data(data)
+                data = b""
+            except httptools.HttpParserUpgrade as asked:
+                data = data[asked.args[0] :]  # the request asked for another protocol, and does not get it
+            except httptools.HttpParserError as error:
+                self._refuse(_refusal_of(error))
+                return
+            if self.scope is not self._ended:
                 self._count()
-
-    def _feed(self, data: bytes) -> bytes:
-        """Parses; gives what is left where a request asked for another protocol, which it does not get."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as asked:
-            return data[asked.args[0] :]
-        except httptools.HttpParserError as error:
-            self._refuse(_refusal_of(error))
-        return b""
 
     def _count(self) -> None:
         """Counts what came of a head, or a body, that is not whole yet; the piece in which it began is not counted."""
-        self._waiting += self._fed
-        if self._waiting <= 0:
+        if self.scope is not self._counted:
+            self._counted, self._waiting = self.scope, 0
             return
-        if self._reading is _Reading.BODY:
-            if self._waiting > self._most_body:
-                self._refuse(InvalidRequestError("the body has more around it than in it; send it in larger chunks"))
-        elif len(self.url) > self._limits.max_url_bytes:
+        self._waiting += self._fed
+        limits, in_head = self._limits, self.scope is not self._headed
+        if in_head and len(self.url) > limits.max_url_bytes:
             self._refuse(self._target_too_long())
-        elif self._waiting > self._limits.max_header_bytes:
+        elif len(self.headers) > limits.max_headers or (in_head and self._waiting > limits.max_header_bytes):
             self._refuse(self._head_too_large())
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._reading = _Reading.HEAD
-        self._requests += 1
-        self._waiting = -self._fed
-        self._head = 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or behind the body a trailer, which nobody is shown."""
-        self._head += len(name) + len(value)
-        if self._head > self._limits.max_header_bytes or len(self.headers) >= self._limits.max_headers:
-            raise self._head_too_large()
-        if self._reading is _Reading.HEAD:
-            super().on_header(name, value)
+        elif self._waiting > self._most_body:
+            self._refuse(InvalidRequestError("the body has more around it than in it; send it in larger chunks"))
 
     def on_headers_complete(self) -> None:
         """The head is whole: refuses it, or starts to answer."""
-        upgrades = self.parser.should_upgrade()
-        if len(self.url) > self._limits.max_url_bytes:
+        limits = self._limits
+        if len(self.url) > limits.max_url_bytes:
             raise self._target_too_long()
+        if len(self.headers) > limits.max_headers or self._head_is_too_large():
+            raise self._head_too_large()
         if self.parser.get_http_version() not in _SPOKEN:
             raise InvalidRequestError("only HTTP/1.1 and HTTP/1.0 are spoken here")
-        if upgrades and any(name in _FRAMES_A_BODY for name, _ in self.headers):
+        if self.parser.should_upgrade() and any(name in _FRAMES_A_BODY for name, _ in self.headers):
             raise InvalidRequestError("a request with a body cannot ask for another protocol; leave out upgrade")
-        if len(self.pipeline) >= self._limits.max_pipelined:
-            most = self._limits.max_pipelined
-            raise DoorBusyError(f"{most} requests wait on this connection; read answers first", _RETRY_SECONDS)
+        if len(self.pipeline) >= limits.max_pipelined:
+            raise DoorBusyError(
+                f"{limits.max_pipelined} requests wait on this connection; read answers first", _RETRY_SECONDS
+            )
         if self._pass is Pass.PROBE and self.url.partition(b"?")[0] not in self._guard.house.health:
             raise DoorBusyError("too many connections are open; close those that are not used", _RETRY_SECONDS)
         super().on_headers_complete()
-        self._reading = _Reading.BODY
-        self._waiting = -self._fed
-        self._chunks = 0
+        self.headers = []  # trailers come here; nobody is shown them
+        self._headed = self.scope
+        self._requests += 1
+        self._waiting = self._chunks = 0
         if self._pass is Pass.PROBE:
             self.cycle.keep_alive = False
+
+    def _head_is_too_large(self) -> bool:
+        """What came in one piece within the bound need not be added up."""
+        most = self._limits.max_header_bytes
+        if self._fed <= most and self.scope is not self._counted:
+            return False
+        return sum(len(name) + len(value) for name, value in self.headers) > most
 
     def on_chunk_header(self) -> None:
         """A chunk of a body begins."""
@@ -147,8 +133,10 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        super().on_message_complete()
-        self._reading = _Reading.NOTHING
+        self._ended = self.scope
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """An answer is written: the next request of the connection, if one waits. Takes the place of uvicorn's, which
@@ -184,19 +172,17 @@ class Connection(HttpToolsProtocol):
     def _doing(self) -> Doing:
         if self._parting:
             return Doing.PARTING
-        if self._refusal is None and self._reading is _Reading.HEAD:
-            return Doing.HEAD
-        if self._refusal is None and self._reading is _Reading.BODY:
-            return Doing.BODY
+        if self._refusal is None and self.scope is not self._ended:
+            return Doing.BODY if self.scope is self._headed else Doing.HEAD
         return Doing.IDLE if self.cycle is None or self.cycle.response_complete else Doing.ANSWER
 
     def _refuse(self, error: BatchyardError) -> None:
         """Takes nothing more; says why when the requests that came whole are answered, and closes."""
         if self.transport.is_closing():
             return
-        self._refusal = self._guard.house.refuse(error, self.url or b"", self.server_state.default_headers)
+        self._refusal = self._guard.house.refuse(error, getattr(self, "url", b""), self.server_state.default_headers)
         cycle = self.cycle
-        if self._reading is _Reading.BODY:
+        if self.scope is not self._ended and self.scope is self._headed:
             if self.pipeline:
                 self.pipeline.popleft()
                 return

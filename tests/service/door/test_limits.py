@@ -45,7 +45,6 @@ async def ask_once(request: bytes, limits: LimitSettings = SMALL) -> int:
         (b"GET /?" + b"a" * 50_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414),
         (CHUNKED + b"1\r\nx\r\n" * 49 + b"0\r\n\r\n", 200),
         (CHUNKED + b"1\r\nx\r\n" * 50 + b"0\r\n\r\n", 400),
-        (CHUNKED + b"0\r\n" + b"t: v\r\n" * 2000 + b"\r\n", 431),
     ],
 )
 async def test_what_a_request_may_be(request_: bytes, status: int) -> None:
@@ -58,6 +57,7 @@ async def test_what_a_request_may_be(request_: bytes, status: int) -> None:
         (GET, b"h: v", 431),
         (GET + b"endless: ", b"v" * 4, 431),
         (b"GET /", b"abcd", 414),
+        (CHUNKED + b"0\r\n", b"t: v\r\n", 431),
         (CHUNKED + b"1;", b"ext=", 400),
         (CHUNKED + b"0\r\ntrailer: ", b"vvvv", 400),
     ],
