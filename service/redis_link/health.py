@@ -11,7 +11,7 @@ FIRST_PAUSE = 0.1
 """Seconds until a Redis that was lost is tried again. Doubled each time that fails."""
 LONGEST_PAUSE = 1.0
 """Seconds: one that is back is used again within this and the time of a try."""
-STEADY = 5.0
+STEADY = 1.0
 """Seconds after which one that is back counts as well: before, the pauses go on from where they were."""
 WRITES_PAUSE = 1.0
 """Seconds in which nothing is stored in a Redis that refused it."""

@@ -1,0 +1,1 @@
+"""What a Redis that fails costs the requests of gateways that share it."""
