@@ -45,7 +45,7 @@ class Digests:
         route = self._catalog.routes.get(name)
         if route is not None:
             parts = [(variant, "") for variant in route.variants if self._catalog.newest(variant)]
-            return self._joined(b"", parts) if parts else None
+            return self._joined(_words_of(route), parts) if parts else None
         model = self._catalog.models.get(name)
         served = model.versions.get(version or model.newest) if model else None
         if served is None:
@@ -57,6 +57,19 @@ class Digests:
         for name, version in parts:
             fields += (word(name), word(version), self.of(name, version) or b"")
         return sha256(framed(fields)).digest()
+
+
+def _words_of(route: Route) -> bytes:
+    """All by which it chooses, the same in every process."""
+    rules = [
+        (
+            (rule.name, rule.min_tokens, rule.max_tokens, rule.modality, rule.tenant, rule.priority),
+            (sorted(rule.variants), sorted(rule.languages), sorted(rule.headers.items())),
+        )
+        for rule in route.rules
+    ]
+    variants = [route.variant(name) for name in route.variants]
+    return repr((route.policy.__name__, variants, rules, route.min_quality, route.sticky_header)).encode()
 
 
 async def digest_of(entry: ModelEntry, version: str) -> bytes:
