@@ -32,8 +32,8 @@ class Eager:
 
         self._no_grad = torch.inference_mode
         self._normalize: Callable[[Any], Any] = torch.nn.functional.normalize
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._model: Any = AutoModel.from_pretrained(folder).eval()
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._model: Any = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
 
     def run(self, tokens: Any) -> None:
         """One batch, pooled and normalised; the tokens are made beforehand, as they are for the variants."""

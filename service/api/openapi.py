@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from engines.tensor import DATA_TYPES
+from service.api.errors import is_openai
 from service.api.openapi_generation import generation_entries
 from service.api.openapi_parts import (
     INFER_HEADERS,
@@ -10,6 +11,7 @@ from service.api.openapi_parts import (
     V2_ERROR,
     Schema,
     content,
+    error_responses,
     parameters_of,
     responses,
 )
@@ -131,12 +133,23 @@ def document(app: FastAPI) -> None:
 
     def openapi() -> Schema:
         schema = derive()
+        for path, item in schema["paths"].items():
+            for operation in item.values():
+                _tell_errors(operation, OPENAI_ERROR if is_openai(path) else V2_ERROR)
+        for name in ("HTTPValidationError", "ValidationError"):
+            schema.get("components", {}).get("schemas", {}).pop(name, None)
         schema["paths"].update({path: {"post": _infer(path)} for path in INFER_PATHS})
         schema["paths"][EMBEDDINGS_PATH] = {"post": _embeddings()}
         schema["paths"].update(generation_entries())
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _tell_errors(operation: Schema, error: Schema) -> None:
+    """In place of the errors that FastAPI would answer with."""
+    operation["responses"].pop("422", None)
+    operation["responses"] |= error_responses(error)
 
 
 def _infer(path: str) -> Schema:

@@ -57,9 +57,14 @@ def content(schema: Schema) -> Schema:
 
 def responses(answer: Schema, error: Schema, names: tuple[str, ...]) -> Schema:
     """The answers of an endpoint: content of a good one and its headers, and what an error looks like."""
-    headers, retry = _headers(names), _headers(_RETRY_HEADERS)
+    good = {"description": "The answer", "headers": _headers(names), "content": answer}
+    return {"200": good} | error_responses(error)
+
+
+def error_responses(error: Schema) -> Schema:
+    """The answers of any endpoint that are errors."""
+    retry = _headers(_RETRY_HEADERS)
     return {
-        "200": {"description": "The answer", "headers": headers, "content": answer},
         "4XX": {"description": _AT_FAULT, "headers": retry, "content": content(error)},
         "5XX": {"description": _SERVER_AT_FAULT, "headers": retry, "content": content(error)},
     }
