@@ -9,7 +9,7 @@ from service.remote.endpoint import Endpoint
 from service.remote.fleet import Fleet
 from service.remote.pool import Pool
 from service.remote.words import COMES_BACK
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 
 class BatchedReplica:
@@ -21,9 +21,9 @@ class BatchedReplica:
         self._pool = pool
         self._fleet = fleet
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`."""
-        return self.lanes.predict(cost, deadline)
+        return self.lanes.predict(cost, deadline, tenant)
 
     @property
     def fault(self) -> str:

@@ -10,7 +10,7 @@ from service import triton_words
 from service.errors import ModelUnavailableError, NotFoundError
 from service.routing.route import Route
 from service.routing.served import Served
-from service.types import NO_PREDICTION, ModelInfo, ModelState, Offer, Prediction
+from service.types import ANYONE, NO_PREDICTION, ModelInfo, ModelState, Offer, Prediction, Tenant
 
 COMES_BACK = 1.0
 """Seconds after which to ask a model again that cannot answer now, where nobody knows better: about what opening a
@@ -129,12 +129,12 @@ class Catalog:
             return str(error)
         return ""
 
-    def predict(self, name: str, cost: int, deadline: float) -> Prediction:
+    def predict(self, name: str, cost: int, deadline: float, tenant: Tenant = ANYONE) -> Prediction:
         """When a request of such a cost and deadline would be answered: of a route, by its quickest variant."""
         route = self.routes.get(name)
         newest = self.newest(name)
         served = self.ready_variants(route) if route else [newest] if newest else []
-        predictions = [one.replica.predict(cost, deadline) for one in served]
+        predictions = [one.replica.predict(cost, deadline, tenant) for one in served]
         return min(predictions, key=lambda prediction: prediction.p95, default=NO_PREDICTION)
 
     def breaker_states(self) -> list[tuple[str, str, int]]:

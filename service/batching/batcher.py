@@ -7,15 +7,19 @@ from engines.model_config import DynamicBatching
 from engines.tensor import Tensors
 from service.batching.bulk import Bulk
 from service.batching.calibration import Calibration
+from service.batching.company import Company
 from service.batching.compose import Composer, Composition
 from service.batching.cost import CostModel
+from service.batching.fair_queue import FairQueue
 from service.batching.levels import Levels, When
 from service.batching.memory import MemoryBudget
-from service.batching.prediction import Forecast
+from service.batching.prediction import Forecast, hopeless
+from service.batching.room import Counted, Room
 from service.batching.ticket import BULK, Outlook, Ticket, Waiting
 from service.batching.waitlist import Waitlist
-from service.errors import DeadlineHopelessError, InvalidRequestError, QueueFullError
-from service.types import Prediction
+from service.errors import QueueFullError
+from service.fair import VirtualTime
+from service.types import ANYONE, Prediction, Tenant
 
 PROBE = 0.1
 """Seconds after the last batch from which an idle model lets one request try a deadline that it is not thought to make,
@@ -23,6 +27,8 @@ or a machine that was slow for a while would never be measured again."""
 _CROWD = 3.0
 """Tickets due within so many full batches crowd each other: one that is too late for a full batch is then given up,
 since a smaller batch for its sake would make the others late."""
+_CREDIT = 4
+"""Full batches by which a tenant may lag behind its share: a burst of so much goes first."""
 _SWEEP = 0.01
 """Seconds between two looks for callers that left a full queue, which must not cost every refusal a look."""
 
@@ -41,7 +47,8 @@ class Taken:
 
 
 class Batcher:
-    """Waiting tickets in the order they are due. `max_queue`: parts that may wait; `instances`: batches run at once.
+    """Waiting tickets in the order they are due, and those of several tenants by fair shares. `max_queue`: parts that
+    may wait; `instances`: batches run at once.
 
     `calibration` belongs to the event loop, on which requests come and are answered; the rest to whoever holds the
     replica's lock.
@@ -61,19 +68,22 @@ class Batcher:
         self.forecast = Forecast.of(composer, cost, instances)
         self._cost = cost
         self.max_queue = max_queue
+        self._room = Room(max_queue)
         self._levels = Levels(self.settings)
-        self._urgent = Waitlist()
+        full = max(shape.slots for shape in composer.shapes())
+        self._urgent = FairQueue(VirtualTime(_CREDIT * full))
         self._suspects = Waitlist()
         self._bulk = Bulk()
-        self._waitlists = (self._urgent, self._suspects, self._bulk.waiting)
+        self._queues = (self._urgent, self._suspects, self._bulk.waiting)
         self._memory = MemoryBudget()
+        self._company = Company()
         self._share = 1.0
         self._swept = float("-inf")
         self._measured = float("-inf")
         self._taken = 0
 
     def __len__(self) -> int:
-        return len(self._urgent.tickets) + len(self._suspects.tickets) + len(self._bulk.waiting.tickets)
+        return len(self._urgent) + len(self._suspects.tickets) + len(self._bulk.waiting)
 
     def ticket(self, waiting: Waiting, part: int, tensors: Tensors, rows: int, cost: int, when: When) -> Ticket:
         """See `Levels.ticket`."""
@@ -85,14 +95,15 @@ class Batcher:
         Raises `QueueFullError` or `DeadlineHopelessError` with the time to come back, `InvalidRequestError` where the
         queue never holds so many, and what the composer raises where no batch can be made of a ticket.
         """
-        self._check_room(tickets, now)
         waiting = tickets[0].waiting
+        self._company.comes(waiting.tenant.name, now)
+        self._check_room(tickets, now)
         outlook = self._outlook(tickets, now)
         predicted = self.calibration.predict(outlook, now)
         left = tickets[0].deadline - now
         if predicted.p95 > left and not self._costs_nobody(predicted, left):
             if not self._may_probe(now):
-                raise _hopeless(predicted, left)
+                raise hopeless(predicted, left, PROBE)
             for ticket in tickets:
                 ticket.alone = 0.0
         if outlook.seconds:
@@ -103,13 +114,14 @@ class Batcher:
             else:
                 self._urgent.add(ticket)
 
-    def predict(self, cost: int, deadline: float, now: float) -> Prediction:
+    def predict(self, cost: int, deadline: float, now: float, tenant: Tenant = ANYONE) -> Prediction:
         """When a request of so much cost would be answered if it came now."""
         due = self._levels.due(When(now, deadline))
         shape = self.composer.of(cost)
         last = min(cost, shape.slots)
-        ahead = self._ahead(due) + cost - last
-        outlook = self.forecast.outlook(ahead, last, self._cost.predict(shape), now, due - now)
+        ahead, along = self._urgent.ahead(tenant, due)
+        ahead += self._risky() + cost - last
+        outlook = self.forecast.outlook(ahead, last, self._cost.predict(shape), now, due - now, along)
         return self.calibration.predict(outlook, now)
 
     def _outlook(self, tickets: Sequence[Ticket], now: float) -> Outlook:
@@ -123,14 +135,17 @@ class Batcher:
             bulk = bulk or ticket.bulk
         others = costs - last.cost
         if not bulk:
-            return self.forecast.outlook(self._ahead(last.due) + others, last.cost, last.alone, now, last.due - now)
+            ahead, along = self._urgent.ahead(last.waiting.tenant, last.due)
+            ahead += self._risky() + others
+            return self.forecast.outlook(ahead, last.cost, last.alone, now, last.due - now, along)
         instances = self.forecast.instances
-        ahead = self._urgent.cost + instances / Bulk.most(instances) * (self._bulk.waiting.cost + others)
+        before, _ = self._bulk.waiting.ahead(last.waiting.tenant, float("inf"))
+        ahead = self._urgent.cost + instances / Bulk.most(instances) * (before + others)
         return self.forecast.outlook(ahead, last.cost, last.alone, now, 0.0)._replace(load=BULK)
 
-    def _ahead(self, due: float) -> int:
-        ahead = self._urgent.cost_before(due)
-        return ahead + len(self._suspects) * self.forecast.full()[0] if self._suspects.tickets else ahead
+    def _risky(self) -> int:
+        """What the suspects, which run alone, take of the engine in the cost of full batches."""
+        return len(self._suspects) * self.forecast.full()[0] if self._suspects.tickets else 0
 
     def _costs_nobody(self, predicted: Prediction, left: float) -> bool:
         """Would an engine stand idle instead, though the answer is more likely to be in time than not?"""
@@ -143,26 +158,20 @@ class Batcher:
         return True
 
     def _check_room(self, tickets: Sequence[Ticket], now: float) -> None:
-        waits = len(self)
-        bound = self._levels.policy(tickets[0].level).max_queue_size
-        if waits + len(tickets) <= self.max_queue and not bound:
+        level, parts = tickets[0].level, len(tickets)
+        bound = self._levels.policy(level).max_queue_size
+        company = self._company.several
+        if len(self) + parts <= self.max_queue and not bound and not company:
             return
-        if waits + len(tickets) > self.max_queue and now >= self._swept + _SWEEP:
+        if len(self) + parts > self.max_queue and now >= self._swept + _SWEEP:
             self._drop_gone(now)
-            waits = len(self)
-        level = tickets[0].level
+        waits = len(self)
         alike = sum(ticket.level == level for ticket in self._urgent.tickets) if bound else 0
-        most = min(bound or self.max_queue, self.max_queue)
-        if len(tickets) > most:
-            raise InvalidRequestError(
-                f"the request has {len(tickets)} parts, the queue holds {most}; send them in several requests"
-            )
-        over = max(waits + len(tickets) - self.max_queue, alike + len(tickets) - bound if bound else 0)
+        tenant = tickets[0].waiting.tenant
+        held = self._urgent.held(tenant) + self._bulk.waiting.held(tenant) if company else 0
+        over, why = self._room.over(parts, Counted(waits, alike, bound, held))
         if over > 0:
-            raise QueueFullError(
-                f"the queue is full: {waits} parts wait, {most} may, the request has {len(tickets)}",
-                self.forecast.drain(over * sum(one.cost for one in self._waitlists) / waits),
-            )
+            raise QueueFullError(why, self.forecast.drain(over * sum(one.cost for one in self._queues) / waits))
 
     def take(self, instance: int, now: float) -> Taken:
         """The next batch for an instance that is free now. Cancelled tickets are dropped, hopeless ones refused."""
@@ -187,23 +196,23 @@ class Batcher:
         self._taken += 1
         return Taken(batch, expired=expired, number=self._taken - 1)
 
-    def _choose(self, now: float) -> tuple[Waitlist, Composition | None]:
+    def _choose(self, now: float) -> tuple[FairQueue | Waitlist, Composition | None]:
         """What is most urgent, and where it waits. Suspects run alone, so that the one at fault is found; one that lost
         an engine alone waits until all are there again: it must not take the last one from everybody else."""
-        urgent, suspects, bulk = self._urgent.tickets, self._suspects.tickets, self._bulk
+        urgent, suspects, bulk = self._urgent, self._suspects.tickets, self._bulk
         risky = suspects and suspects[0].lone_losses and not self.forecast.complete
-        if suspects and not risky and not (urgent and urgent[0].due < suspects[0].due):
+        if suspects and not risky and not (urgent.flows and urgent.first().due < suspects[0].due):
             return self._suspects, self.composer.arrange(suspects[:1])
         composer = self._fitting(now)
-        if urgent:
-            return self._urgent, composer.compose(urgent, self._cost, now)
-        if bulk.waiting.tickets and len(bulk.running) < bulk.most(self.forecast.instances):
+        if urgent.flows:
+            return urgent, composer.compose(urgent.in_turn(composer.reach), self._cost, now)
+        if bulk.waiting.flows and len(bulk.running) < bulk.most(self.forecast.instances):
             return bulk.waiting, bulk.compose(composer, self._cost, now)
-        return self._urgent, None
+        return urgent, None
 
     def _fitting(self, now: float) -> Composer:
-        """What makes batches that fit into the memory there is."""
-        share = self._memory.at(now)
+        """What makes batches that fit into the memory there is, and keep no other tenant waiting for long."""
+        share = min(self._memory.at(now), self._company.share(self.composer, self._cost, now))
         if share != self._share:
             self._share = share
             self.forecast.limit(self.composer if share == 1.0 else self.composer.limited(share))
@@ -242,10 +251,10 @@ class Batcher:
 
     def blame(self, now: float) -> list[Ticket]:
         """Takes out what made `take` raise: the tickets of which no batch can be made even alone, else all."""
-        tickets = [ticket for waitlist in self._waitlists for ticket in waitlist.tickets]
+        tickets = [ticket for queue in self._queues for ticket in queue.tickets]
         guilty = [ticket for ticket in tickets if not self._composes(ticket, now)] or tickets
-        for waitlist in self._waitlists:
-            waitlist.remove(guilty)
+        for queue in self._queues:
+            queue.remove(guilty)
         return guilty
 
     def _composes(self, ticket: Ticket, now: float) -> bool:
@@ -261,20 +270,22 @@ class Batcher:
 
     def _drop_gone(self, now: float) -> None:
         self._swept = now
-        for waitlist in self._waitlists:
-            waitlist.drop_gone()
+        for queue in self._queues:
+            queue.drop_gone()
 
     def _expire(self, now: float) -> list[Ticket]:
-        urgent = self._urgent
         expired: list[Ticket] = []
-        if urgent.tickets:
+        for flow in self._urgent.flows.values():
             slots, seconds = self.forecast.full()
-            crowd = urgent.cost_before(now + _CROWD * seconds) - urgent.tickets[0].cost
-            expired = urgent.sift(now, min(1.0, max(0, crowd) / slots), seconds)
-            self._levels.delay(urgent, now)
-        for waitlist in (self._suspects, self._bulk.waiting):
-            if waitlist.tickets:
-                expired += waitlist.sift(now)
+            crowd = flow.cost_before(now + _CROWD * seconds) - flow.tickets[0].cost
+            expired += flow.sift(now, min(1.0, max(0, crowd) / slots), seconds)
+            self._levels.delay(flow, now)
+        if self._suspects.tickets:
+            expired += self._suspects.sift(now)
+        for flow in self._bulk.waiting.flows.values():
+            expired += flow.sift(now)
+        self._urgent.tidy()
+        self._bulk.waiting.tidy()
         return expired
 
     def _wait_until(self, batch: Composition, now: float) -> float | None:
@@ -286,13 +297,3 @@ class Batcher:
         enough = batch.shape.rows in wanted if wanted else len(batch.tickets) < len(self._urgent)
         until = min(ticket.arrival for ticket in self._urgent.tickets) + delay
         return None if full or enough or until <= now else until
-
-
-def _hopeless(predicted: Prediction, left: float) -> DeadlineHopelessError:
-    """The refusal, with the time until so much of the queue is done that it would fit; at least a probe's."""
-    drain = (predicted.p95 - left) * (predicted.seconds / predicted.p95 if predicted.p95 else 1.0)
-    return DeadlineHopelessError(
-        f"a deadline in {max(0.0, 1000 * left):.0f} ms cannot be met: it is predicted in "
-        f"{1000 * predicted.seconds:.0f} ms, and in {1000 * predicted.p95:.0f} ms with 95 % certainty",
-        drain if drain <= predicted.queue else max(drain, PROBE),
-    )

@@ -9,6 +9,9 @@ from engines.model_config import BatchInput, BatchOutput
 from service.batching.cost import CostModel, Shape
 from service.batching.ticket import Ticket
 
+MIXED = 4
+"""Times the rows of a full batch that are looked through for tickets that go together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Composition:
@@ -31,6 +34,10 @@ class Composer(Protocol):
 
     def arrange(self, tickets: Sequence[Ticket]) -> Composition:
         """Lays out exactly these tickets, a part of an earlier batch."""
+
+    @property
+    def reach(self) -> int:
+        """Tickets that it needs to see, at most, to make a full batch."""
 
     def shapes(self) -> Sequence[Shape]:
         """Shapes of full batches, for predicting the rate."""
@@ -64,6 +71,10 @@ class SingleComposer:
         (ticket,) = tickets
         layout = Stacked((ticket.rows,)) if self.max_rows else Single(ticket.rows)
         return Composition(tickets, layout, self.alone(ticket))
+
+    @property
+    def reach(self) -> int:
+        return 1
 
     def shapes(self) -> Sequence[Shape]:
         return (Shape(1),)
@@ -137,6 +148,10 @@ class StackComposer:
             for made in self.batch_outputs
         }
         return Ragged(rows, self.ragged, self.batch_inputs, scattered)
+
+    @property
+    def reach(self) -> int:
+        return MIXED * self.max_rows
 
     def shapes(self) -> Sequence[Shape]:
         return (Shape(self.max_rows),)

@@ -12,7 +12,7 @@ from service.batching.ticket import Ticket
 from service.batching.worker import Clock, Executed, not_composed
 from service.cores import CoreBudget
 from service.errors import BatchyardError, DeadlineExceededError, EngineFailedError, ModelUnavailableError
-from service.types import Prediction
+from service.types import Prediction, Tenant
 
 LOGGER = logging.getLogger("batchyard.batching")
 
@@ -65,10 +65,10 @@ class Handover:
         overdue = forecast.overdue(self._clock())
         return f"its engines have made no progress for {overdue:.0f} s" if overdue > HANG else ""
 
-    def predict(self, cost: int, deadline: float, now: float) -> Prediction:
+    def predict(self, cost: int, deadline: float, now: float, tenant: Tenant) -> Prediction:
         """See `Batcher.predict`."""
         with self._lock:
-            return self._batcher.predict(cost, deadline, now)
+            return self._batcher.predict(cost, deadline, now, tenant)
 
     def submit(self, tickets: Sequence[Ticket], now: float) -> None:
         """Queues the parts of a request and wakes who can run them; raises what `Batcher.submit` does."""

@@ -28,8 +28,8 @@ class OpenCall:
     """One try to have a ticket answered, from `start` on the gateway's clock, by `engine`.
 
     `batch`: the one it was in; `input`: seconds that laying it out took. `billed`: until when its time is paid by an
-    answer. `running`: the engine's `execute` holds it. `answers`: what it was given so far. `over`: no more is taken. `lost`: the engine's end, heard of while `execute`
-    held it.
+    answer. `running`: the engine's `execute` holds it. `answers`: what it was given so far. `over`: no more is taken.
+    `lost`: the engine's end, heard of while `execute` held it.
     """
 
     ticket: Ticket

@@ -29,7 +29,7 @@ class PackComposer:
     packing: Packing
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
-        seen = waiting[: max(1, self.packing.max_tokens // _SHORT_TEXT)]
+        seen = waiting[: self.reach]
         lengths = [ticket.cost for ticket in seen]
         least = cost.predict(Shape(1, self.packing.widths[0]))
         backlog = _Backlog(sum(lengths), cost, cost.best_rate(self.shapes()), least)
@@ -77,6 +77,10 @@ class PackComposer:
     def _one_a_row(self, lengths: Sequence[int]) -> Packed:
         width = min(width for width in self.packing.widths if width >= max(lengths))
         return Packed(len(lengths), width, tuple(Placement(row, 0, 0) for row in range(len(lengths))))
+
+    @property
+    def reach(self) -> int:
+        return max(1, self.packing.max_tokens // _SHORT_TEXT)
 
     def shapes(self) -> Sequence[Shape]:
         return [Shape(self.packing.row_counts(width)[-1], width) for width in self.packing.widths]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engines.batch import Padded
-from service.batching.compose import Composition
+from service.batching.compose import MIXED, Composition
 from service.batching.cost import CostModel, Shape
 from service.batching.ticket import Ticket
 
@@ -24,7 +24,7 @@ class PadComposer:
 
     def compose(self, waiting: Sequence[Ticket], cost: CostModel, now: float) -> Composition:
         wanted = self._alike(waiting[0])
-        alike = [ticket for ticket in waiting[: 4 * self.max_rows] if self._alike(ticket) == wanted]
+        alike = [ticket for ticket in waiting[: self.reach] if self._alike(ticket) == wanted]
         near = sorted(alike, key=self._length)
         low = high = next(index for index, ticket in enumerate(near) if ticket is waiting[0])
         best, best_rate = near[low : high + 1], self._rate(near[low : high + 1], cost)
@@ -57,6 +57,10 @@ class PadComposer:
         lengths = tuple(self._length(ticket) for ticket in tickets)
         layout = Padded(tuple(ticket.rows for ticket in tickets), shape.width, self.values, lengths, self.sequences)
         return Composition(tickets, layout, shape)
+
+    @property
+    def reach(self) -> int:
+        return MIXED * self.max_rows
 
     def shapes(self) -> Sequence[Shape]:
         return (Shape(self.max_rows, 16),)

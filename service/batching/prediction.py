@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from service.batching.compose import Composer
 from service.batching.cost import CostModel, Shape
 from service.batching.ticket import BACKLOG, BUSY, IDLE, OVERTAKEN, Outlook
+from service.errors import DeadlineHopelessError
+from service.types import Prediction
 
 OVERHEAD = 0.0005
 """Seconds that an answer takes beside its batch's engine: composing, laying out, waking threads and callers."""
@@ -73,18 +75,22 @@ class Forecast:
         """An instance is away until it `returns`."""
         self.ends[instance] = _AWAY
 
-    def outlook(self, ahead: float, cost: int, alone: float, now: float, patience: float) -> Outlook:
+    def outlook(
+        self, ahead: float, cost: int, alone: float, now: float, patience: float, along: float = 0.0
+    ) -> Outlook:
         """Of a ticket of this cost with so much cost ahead of it, that of the same request included.
 
-        `alone`: seconds of a batch that holds only it. `patience`: seconds until it is due.
+        `alone`: seconds of a batch that holds only it. `patience`: seconds until it is due. `along`: cost of what is
+        not ahead, and rides with it.
         """
         if not alone:
             return Outlook(0.0, 0.0, IDLE)
         slots, seconds = self._full or self.full()
         start = self._start(int((ahead + cost - 1) // slots), seconds, now)
         whole = start + alone + OVERHEAD
-        if ahead and seconds > alone:  # it rides with others, behind a backlog in a full batch
-            whole += (ahead / slots if ahead < slots else 1.0) * (seconds - alone)
+        full = ahead + along
+        if full and seconds > alone:  # it rides with others, behind a backlog in a full batch
+            whole += (full / slots if full < slots else 1.0) * (seconds - alone)
         if ahead < slots:
             load = BUSY if ahead or not self.free else IDLE
         else:
@@ -123,3 +129,13 @@ def _until(end: float, now: float) -> float:
     if end in (_IDLE, _AWAY):
         return 0.0
     return max(OVERHEAD, end - now)
+
+
+def hopeless(predicted: Prediction, left: float, probe: float) -> DeadlineHopelessError:
+    """The refusal, with the time until so much of the queue is done that it would fit; at least that of a probe."""
+    drain = (predicted.p95 - left) * (predicted.seconds / predicted.p95 if predicted.p95 else 1.0)
+    return DeadlineHopelessError(
+        f"a deadline in {max(0.0, 1000 * left):.0f} ms cannot be met: it is predicted in "
+        f"{1000 * predicted.seconds:.0f} ms, and in {1000 * predicted.p95:.0f} ms with 95 % certainty",
+        drain if drain <= predicted.queue else max(drain, probe),
+    )

@@ -38,7 +38,7 @@ from service.generating import GenerateRequest, Generation, cannot_generate
 from service.owner import Owned
 from service.responses import OneResponse, has_many_answers
 from service.timers import deadline_timer
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 LOGGER = logging.getLogger("batchyard.batching")
 
@@ -125,9 +125,9 @@ class LocalReplica:
         faults.quarantined = self._settling.quarantine.count(self._clock())
         return faults
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`. With a deadline: only what is due before it counts as ahead."""
-        return self._handover.predict(cost, deadline, self._clock())
+        return self._handover.predict(cost, deadline, self._clock(), tenant)
 
     async def infer(self, job: Job) -> InferResponse:
         """Answers a job; raises `BatchyardError`. Cancelling the awaiting task drops its tickets."""
@@ -137,7 +137,8 @@ class LocalReplica:
         now = self._clock()
         self._check(job, now)
         future: asyncio.Future[list[Answer]] = self._loop.create_future()
-        waiting = Waiting(future, [None] * len(job.parts), len(job.parts), now, request=request, slot=job.slot)
+        parts, tenant = len(job.parts), request.hints.tenant
+        waiting = Waiting(future, [None] * parts, parts, now, request=request, slot=job.slot, tenant=tenant)
         self._submit(waiting, job, now)
         left = request.deadline - now
         timer = deadline_timer(self._loop, left, self._too_late, waiting, left)
@@ -230,7 +231,10 @@ class LocalReplica:
         now = self._clock()
         self._check(job, now)
         responses = LocalResponses(self._stream_buffer, lambda answer: self._response([answer], waiting, job))
-        waiting = Waiting(responses, [None], 1, now, request=job.request, each=responses.put, slot=job.slot)
+        tenant = job.request.hints.tenant
+        waiting = Waiting(
+            responses, [None], 1, now, request=job.request, each=responses.put, slot=job.slot, tenant=tenant
+        )
         try:
             self._submit(waiting, job, now)
             waiting.outlook = None  # which is of the first answer at best

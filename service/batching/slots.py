@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engines.slotted import Slotted
-from service.batching.compose import Composition
+from service.batching.compose import MIXED, Composition
 from service.batching.cost import CostModel, Shape
 from service.batching.ticket import Ticket
 
@@ -32,6 +32,10 @@ class SlotComposer:
     def arrange(self, tickets: Sequence[Ticket]) -> Composition:
         rows = tuple(ticket.waiting.slot for ticket in tickets)
         return Composition(tickets, Slotted(rows, self.blanks), Shape(len(tickets)))
+
+    @property
+    def reach(self) -> int:
+        return MIXED * self.max_rows
 
     def shapes(self) -> Sequence[Shape]:
         return (Shape(self.max_rows),)

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from engines.calls import NO_PARAMETERS, Parameter
 from engines.tensor import Array, Tensors
-from service.types import NO_PREDICTION, InferRequest, Prediction, Timing
+from service.types import ANYONE, NO_PREDICTION, InferRequest, Prediction, Tenant, Timing
 
 LOADS = 5
 IDLE, BUSY, BACKLOG, OVERTAKEN, BULK = range(LOADS)
@@ -50,7 +50,8 @@ class Waiting:
     A caller who left, or whose deadline passed, has a done `future`; its tickets are then dropped wherever they are.
     `arrival`: seconds on the gateway's clock. `outlook`, `predicted`: what was thought of it when the queue took it.
     `actual`: seconds from then to the answer, once it is there. `request`: as it came, None where nobody asks for it.
-    `each`: takes the answers of a request that may have several; None: it has one a part. `slot`: see `Job`.
+    `each`: takes the answers of a request that may have several; None: it has one a part. `slot`: see `Job`. `tenant`:
+    whose it is.
     """
 
     future: Settleable
@@ -63,6 +64,7 @@ class Waiting:
     request: InferRequest | None = None
     each: Callable[[Answer], None] | None = None
     slot: int = 0
+    tenant: Tenant = ANYONE
 
     def answer(self, part: int, answer: Answer, now: float) -> bool:
         """Takes the answer of one part; was it the last that was missing?"""

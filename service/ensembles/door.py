@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from service.types import InferRequest, InferResponse, Offer, Prediction, Responses
+from service.types import InferRequest, InferResponse, Offer, Prediction, Responses, Tenant
 
 Infer = Callable[[InferRequest], Awaitable[InferResponse]]
 Stream = Callable[[InferRequest], Awaitable[Responses]]
-Predict = Callable[[str, int, float], Prediction]
+Predict = Callable[[str, int, float, Tenant], Prediction]
 """When a request to a model or route would be answered: by its name, its cost and its deadline."""
 
 

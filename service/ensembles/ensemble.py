@@ -14,7 +14,7 @@ from service.ensembles.work import Answered, Work, parameters_of
 from service.errors import BatchyardError, ModelUnavailableError
 from service.generating import GenerateRequest, Generation, cannot_generate
 from service.responses import OneResponse, has_many_answers
-from service.types import InferResponse, Job, Offer, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Offer, Prediction, Responses, Tenant
 
 
 class Ensemble:
@@ -60,12 +60,12 @@ class Ensemble:
             self._offers = offers
         return self._known
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`: the longest way through the steps, each as if it got what came in."""
         ways = {spec.name: Prediction() for spec in self._config.inputs}
         for step in self._config.ensemble:
             before = slowest(ways[tensor] for tensor in step.input_map.values())
-            way = in_turn(before, self._door.predict_of(step.model_name, cost, deadline))
+            way = in_turn(before, self._door.predict_of(step.model_name, cost, deadline, tenant))
             ways.update(dict.fromkeys(step.output_map.values(), way))
         return slowest(ways[spec.name] for spec in self._config.outputs)
 

@@ -1,18 +1,15 @@
 """Who may run: the engine's places and the tokens of its cache, given out in the order in which answers are due."""
 
-from bisect import insort
 from collections.abc import Collection
-from operator import attrgetter
 
 from engines.text_generator import GeneratorLimits
 from service.generating import DEFAULT_PRIORITY
+from service.generation.line import Line
 from service.generation.ticket import Ticket
-from service.types import AGING
+from service.types import AGING, ANYONE, Tenant
 
 _DEFAULT_CLASS = 2
 """Where a request stands that names no priority: after the urgent, before the flexible."""
-
-_by_due = attrgetter("due")
 
 
 def due_of(arrival: float, priority: int) -> float:
@@ -25,30 +22,33 @@ class Admission:
     """Tickets that wait and tickets that run, pure bookkeeping.
 
     A ticket runs once there is a place and room in the cache for all it may come to need, so that the engine never
-    has to throw out what it has begun. None overtakes one that is due before it.
+    has to throw out what it has begun. None overtakes one of its tenant that is due before it; tenants get fair shares
+    of tokens.
     """
 
     def __init__(self, limits: GeneratorLimits, max_waiting: int) -> None:
         self._limits = limits
         self._max_waiting = max_waiting
-        self._waiting: list[Ticket] = []
+        self._line: Line[Ticket] = Line()
         self._running: dict[Ticket, int] = {}
         self._tokens = 0
 
     @property
     def waiting(self) -> int:
         """Tickets that wait."""
-        return len(self._waiting)
+        return len(self._line.all)
 
     @property
     def running(self) -> Collection[Ticket]:
         """Tickets that run."""
         return self._running.keys()
 
-    def has_room(self, count: int) -> bool:
-        """May `count` more wait, or run at once?"""
-        free = self._limits.sequences - len(self._running)
-        return len(self._waiting) + count <= self._max_waiting + free
+    def has_room(self, count: int, tenant: Tenant = ANYONE) -> bool:
+        """May `count` more of a tenant wait, or run at once?"""
+        places = self._limits.sequences - len(self._running)
+        free = self._max_waiting + places - self.waiting
+        held = sum(one.tenant.name == tenant.name for one in self._line.all)
+        return self._line.may_hold(tenant, held, count, free) and count <= free
 
     def could_hold(self, count: int) -> bool:
         """May `count` wait or run where nothing else does?"""
@@ -56,17 +56,21 @@ class Admission:
 
     def is_free(self, count: int) -> bool:
         """Would `count` more run at once, as far as places go?"""
-        return not self._waiting and len(self._running) + count <= self._limits.sequences
+        return not self._line.all and len(self._running) + count <= self._limits.sequences
 
     def wait(self, ticket: Ticket) -> None:
         """Takes a ticket into the queue."""
-        insort(self._waiting, ticket, key=_by_due)
+        self._line.add(ticket)
+
+    def ahead(self, tenant: Tenant) -> int:
+        """Tickets that have their turn before a newcomer of this tenant."""
+        return len(self._line.ahead(tenant))
 
     def take(self) -> list[Ticket]:
         """The tickets that may run now; they count as running until they are released."""
         taken: list[Ticket] = []
-        while self._waiting and self._fits(self._waiting[0]):
-            ticket = self._waiting.pop(0)
+        while self._line.all and self._fits(ticket := self._line.next()):
+            self._line.take(ticket)
             self._running[ticket] = self._blocks(ticket)
             self._tokens += self._running[ticket]
             taken.append(ticket)
@@ -88,10 +92,10 @@ class Admission:
         if tokens is not None:
             self._tokens -= tokens
             return True
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
+        if ticket in self._line.all:
+            self._line.remove(ticket)
         return False
 
     def all(self) -> list[Ticket]:
         """Those that run, then those that wait."""
-        return [*self._running, *self._waiting]
+        return [*self._running, *self._line.all]

@@ -20,7 +20,7 @@ from service.generation.options import cannot, check_features
 from service.generation.remote_admission import RemoteAdmission
 from service.generation.remote_stream import RemoteGeneration, in_our_words
 from service.responses import OneResponse
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 _FIRST_GUESS = 1.0
 """Seconds an answer takes, until one was seen."""
@@ -50,9 +50,10 @@ class RemoteReplica:
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = ""
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`: what it holds has to be done first; that fills places before it makes a queue."""
-        seconds = self._seconds * self._admission.held / self._places
+        ahead = self._admission.held - self._admission.waiting + self._admission.ahead(tenant)
+        seconds = self._seconds * ahead / self._places
         return Prediction(0.0 if self._admission.is_free(1) else seconds, seconds, seconds)
 
     @property
@@ -83,8 +84,9 @@ class RemoteReplica:
         self._check_features(request.call)
         arrival = self._clock()
         answers = len(request.call.prompts) * request.call.options.n
-        predicted = self.predict(1)
-        self._check_room(answers, request.deadline - arrival)
+        tenant = request.hints.tenant
+        predicted = self.predict(1, tenant=tenant)
+        self._check_room(answers, request.deadline - arrival, tenant)
         await self._enter(answers, request, arrival)
         now = self._clock()
         stream = self._remote.stream(request.call, request.deadline - now)
@@ -105,17 +107,18 @@ class RemoteReplica:
         if "tools" not in features and any(isinstance(prompt, Chat) and prompt.tools for prompt in call.prompts):
             raise cannot("tools", self._backend)
 
-    def _check_room(self, answers: int, left: float) -> None:
+    def _check_room(self, answers: int, left: float, tenant: Tenant) -> None:
         if self.fault:
             raise self._unavailable()
         if not self._admission.could_hold(answers):
             raise InvalidRequestError(f"{answers} answers at once are more than this model takes; ask for fewer", "n")
-        if not self._admission.has_room(answers):
+        if not self._admission.has_room(answers, tenant):
             later = self._seconds * min(1.0, answers / self._places)
             raise QueueFullError(f"{self._admission.waiting} answers wait already; come back later", later)
         if left <= 0:
             raise DeadlineExceededError("the deadline passed before the request was made")
-        wait = 0.0 if self._admission.is_free(answers) else self._seconds * (self.waiting + answers) / self._places
+        ahead = self._admission.ahead(tenant) + answers
+        wait = 0.0 if self._admission.is_free(answers) else self._seconds * ahead / self._places
         if wait > left:
             text = f"the request would wait for {wait:.2f} s, the deadline is in {left:.2f} s"
             raise DeadlineHopelessError(text, wait - left)
@@ -125,7 +128,7 @@ class RemoteReplica:
         left = request.deadline - self._clock()
         try:
             async with asyncio.timeout(left if left < float("inf") else None):
-                await self._admission.enter(answers, due)
+                await self._admission.enter(answers, due, request.hints.tenant)
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed in the queue") from None
 

@@ -26,7 +26,7 @@ from service.generation.ticket import Ticket
 from service.generation.worker import Broken, Lost, Refused, Reopened, Report, Stepped, Worker
 from service.owner import Owned
 from service.responses import OneResponse
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 _MOST_CRASHES = 3
 """Breaks of the engine that an answer outlives, though it had tokens by then and so was hardly at fault."""
@@ -80,9 +80,9 @@ class GeneratorReplica:
         self._worker = Worker(opened.owned, opened.reopen, around.cores, opened.threads, around.clock, self._tell)
         self._worker.start()
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`; `cost`: tokens of the prompt."""
-        wait = 0.0 if self._admission.is_free(1) else self._until_free(self._admission.waiting)
+        wait = 0.0 if self._admission.is_free(1) else self._until_free(self._admission.ahead(tenant))
         first = wait + self._pace.until_first(cost)
         return Prediction(wait, first, first)
 
@@ -108,20 +108,21 @@ class GeneratorReplica:
         """Checks and queues a request; raises `BatchyardError`."""
         arrival = self._clock()
         job = await self._intake.check(request.call)
-        predicted = self._check_room(job, request.deadline)
+        tenant = request.hints.tenant
+        predicted = self._check_room(job, request.deadline, tenant)
         generation = LocalGeneration(self._identity, job.prompt_tokens, arrival, self._around.buffer, self._drop)
         generation.timing.predicted = predicted
         due = due_of(arrival, request.priority)
         for index, (asked, plan) in enumerate(zip(job.requests, job.plans, strict=True)):
             text = AnswerText(index, self._language, plan, self._around.new_id)
-            ticket = Ticket(generation, asked, text, due)
+            ticket = Ticket(generation, asked, text, due, tenant=tenant)
             generation.tickets.append(ticket)
             self._admission.wait(ticket)
         generation.expire_in(request.deadline - self._clock())
         self._admit()
         return generation
 
-    def _check_room(self, job: GenerationJob, deadline: float) -> Prediction:
+    def _check_room(self, job: GenerationJob, deadline: float, tenant: Tenant) -> Prediction:
         if self.fault:
             raise ModelUnavailableError(f"model {self._identity[0]!r} is unavailable: {self.fault}")
         count = len(job.requests)
@@ -129,11 +130,11 @@ class GeneratorReplica:
             raise InvalidRequestError(
                 f"{count} answers at once are more than this model's queue holds; ask for fewer", "n"
             )
-        if not self._admission.has_room(count):
+        if not self._admission.has_room(count, tenant):
             later = max(self._until_free(count - 1), 0.001)
             raise QueueFullError(f"{self._admission.waiting} answers wait already; come back later", later)
         prompt = max(request.prompt.size for request in job.requests)
-        wait = 0.0 if self._admission.is_free(count) else self._until_free(self._admission.waiting)
+        wait = 0.0 if self._admission.is_free(count) else self._until_free(self._admission.ahead(tenant))
         first = wait + self._pace.until_first(prompt)
         left = deadline - self._clock()
         if first > left:

@@ -8,6 +8,7 @@ import numpy as np
 from engines.generation import Event
 from engines.text_generator import ChosenToken, GenerationRequest
 from service.generation.answer import AnswerText
+from service.types import ANYONE, Tenant
 
 
 class Receiver(Protocol):
@@ -29,6 +30,7 @@ class Ticket:
     """An answer that waits or runs. `due`: tickets are taken in this order, seconds on the gateway's clock.
 
     `generated`: the tokens it has. `suspect`: the engine broke while this one was new to it, and it may be why.
+    `tenant`: whose it is.
     """
 
     receiver: Receiver
@@ -40,6 +42,7 @@ class Ticket:
     over: bool = False
     crashes: int = 0
     suspect: bool = False
+    tenant: Tenant = ANYONE
 
     @property
     def reserved(self) -> int:

@@ -20,7 +20,7 @@ from service.remote.sequences import Sequences
 from service.remote.streams import Answers, RemoteResponses, anext_of
 from service.remote.words import COMES_BACK, in_our_words
 from service.responses import OneResponse, has_many_answers
-from service.types import InferRequest, InferResponse, Job, Prediction, Responses, Timing
+from service.types import ANYONE, InferRequest, InferResponse, Job, Prediction, Responses, Tenant, Timing
 
 Answer = TypeVar("Answer")
 
@@ -57,7 +57,7 @@ class PoolReplica:
         self._streams: set[RemoteResponses] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`: that of its best server."""
         return self._pool.predict()
 

@@ -167,7 +167,7 @@ def _first(errand: Errand, options: Sequence[Option], now: float) -> Option | No
 
 
 def _predict(errand: Errand, option: Option) -> None:
-    option.prediction = option.served.replica.predict(errand.cost, errand.deadline)
+    option.prediction = option.served.replica.predict(errand.cost, errand.deadline, errand.hints.tenant)
 
 
 def in_time(errand: Errand, options: Sequence[Option], now: float) -> list[Option]:

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from service.generating import GenerateRequest, Generation
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 
 class Replica(Protocol):
@@ -13,7 +13,7 @@ class Replica(Protocol):
     def name(self) -> str:
         """Model and version, `model:version`."""
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """When a request of so much cost (see `Intake.estimate`), coming now, would be answered; text that is
         generated: would begin. `deadline`: on the gateway's clock; what is due before others overtakes them."""
 

@@ -87,7 +87,8 @@ class Router:
         if now >= served.pressed_until:
             served.pressed_until = 0.0
             return
-        prediction, left = served.replica.predict(cost_of(request, served), request.deadline), request.deadline - now
+        left = request.deadline - now
+        prediction = served.replica.predict(cost_of(request, served), request.deadline, request.hints.tenant)
         if is_hopeless(prediction, left):
             found = f"the answer is predicted in {1000 * prediction.p95:.0f} ms"
             text = f"deadline in {max(0.0, 1000 * left):.0f} ms cannot be met: {found}"

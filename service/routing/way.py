@@ -131,7 +131,7 @@ class Way:
 
     def _can_take(self, option: Option, now: float) -> bool:
         """Is it well, and would it answer in the time that is left?"""
-        prediction = option.served.replica.predict(self._errand.cost, self._errand.deadline)
+        prediction = option.served.replica.predict(self._errand.cost, self._errand.deadline, self._errand.hints.tenant)
         return not option.served.fault(now) and fits(prediction, self._errand.deadline - now)
 
     async def infer(self, request: InferRequest, option: Option, others: list[Option]) -> tuple[Option, InferResponse]:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 
 class Faults(Protocol):
@@ -23,7 +23,7 @@ class Instance(Protocol):
     @property
     def faults(self) -> Faults: ...
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction: ...
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction: ...
 
     async def infer(self, job: Job) -> InferResponse: ...
 

@@ -16,7 +16,7 @@ from service.sequences.scheduler import Scheduler
 from service.sequences.steps import Step, Steps
 from service.sequences.turns import Place, Turn
 from service.timers import deadline_timer
-from service.types import InferResponse, Job, Prediction, Responses
+from service.types import ANYONE, InferResponse, Job, Prediction, Responses, Tenant
 
 Answer = TypeVar("Answer")
 
@@ -70,9 +70,10 @@ class SequenceReplica:
         faults = [instance.fault for instance in self.instances]
         return faults[0] if all(faults) else ""
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         """See `Replica`: of a request whose turn it is, in the best instance."""
-        return min((one.predict(cost, deadline) for one in self.instances), key=lambda prediction: prediction.p95)
+        predictions = (one.predict(cost, deadline, tenant) for one in self.instances)
+        return min(predictions, key=lambda prediction: prediction.p95)
 
     async def infer(self, job: Job) -> InferResponse:
         """See `Replica`."""

@@ -1,6 +1,7 @@
 """A batcher under load on a virtual clock: Poisson arrivals, engines whose batches take noisy times."""
 
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from service.batching.cost import CostModel, Shape
 from service.batching.levels import When
 from service.batching.ticket import Answer, Ticket, Waiting
 from service.errors import RetryLaterError
-from service.types import Timing
+from service.types import ANYONE, Tenant, Timing
 
 ROWS = 16
 TENSORS = {"x": np.zeros((1, 1), np.float32)}
@@ -51,7 +52,7 @@ class Outcome:
 @dataclass
 class Simulation:
     """`offered`: requests a second at a time. `deadline`: draws the seconds that a request has. `waits`: seconds until
-    an instance that is free has its cores, at a time.
+    an instance that is free has its cores, at a time. `tenant`: who asks; `also` adds others. `of`: outcomes of each.
     """
 
     offered: Callable[[float], float]
@@ -60,6 +61,8 @@ class Simulation:
     waits: Callable[[float], float] = lambda _: 0.0
     instances: int = 1
     seed: int = 0
+    tenant: Tenant = ANYONE
+    of: dict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
     outcomes: list[Outcome] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
 
@@ -73,9 +76,12 @@ class Simulation:
         self._count = 0
         self._free = set(range(self.instances))
         self._waiting = False
+        self.also(self.tenant, self.offered)
+
+    def also(self, tenant: Tenant, offered: Callable[[float], float]) -> None:
+        self._at(0.0, lambda now: self._arrive(tenant, offered, now))
 
     def run(self, seconds: float) -> list[Outcome]:
-        self._at(0.0, self._arrive)
         while self._events and self._events[0][0] <= seconds:
             now, _, event = heappop(self._events)
             event(now)
@@ -85,14 +91,16 @@ class Simulation:
         self._count += 1
         heappush(self._events, (when, self._count, event))
 
-    def _arrive(self, now: float) -> None:
-        self._at(now + self._dice.expovariate(self.offered(now)), self._arrive)
+    def _arrive(self, tenant: Tenant, offered: Callable[[float], float], now: float) -> None:
+        pause = self._dice.expovariate(offered(now))
+        self._at(now + pause, lambda when: self._arrive(tenant, offered, when))
         future: Future[list[Answer]] = Future()
-        waiting = Waiting(future, [None], 1, now)
+        waiting = Waiting(future, [None], 1, now, tenant=tenant)
         deadline = now + self.deadline(self._dice)
         ticket = self.batcher.ticket(waiting, 0, TENSORS, 1, 1, When(now, deadline))
         outcome = Outcome(now, accepted=False)
         self.outcomes.append(outcome)
+        self.of[tenant.name].append(outcome)
         try:
             self.batcher.submit([ticket], now)
         except RetryLaterError:

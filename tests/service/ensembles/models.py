@@ -105,7 +105,7 @@ class World:
             self.infer,
             self.stream,
             lambda name: self.faults.get(name, ""),
-            lambda name, cost, deadline: self.predictions.get(name, Prediction()),
+            lambda name, cost, deadline, tenant: self.predictions.get(name, Prediction()),
             lambda name, version: self.models[name].offer if name in self.models else None,
         )
         return Ensemble(parse(text, source="config.pbtxt", folder=Path("model_repository/chain")), "1", door)

@@ -8,6 +8,7 @@ from engines.generation import Event
 from engines.text_generator import GenerationRequest, GeneratorLimits, Sampling
 from service.generation.admission import Admission
 from service.generation.ticket import Ticket
+from service.types import ANYONE, Tenant
 
 
 class Nobody:
@@ -22,9 +23,9 @@ class Nobody:
     def fail(self, error: Exception) -> None: ...
 
 
-def ticket(due: float, prompt: int = 10, answer: int = 10, suspect: bool = False) -> Ticket:
+def ticket(due: float, prompt: int = 10, answer: int = 10, suspect: bool = False, tenant: Tenant = ANYONE) -> Ticket:
     request = GenerationRequest(np.zeros(prompt, np.int64), Sampling(answer))
-    return Ticket(Nobody(), request, None, due, suspect=suspect)  # type: ignore[arg-type]
+    return Ticket(Nobody(), request, None, due, suspect=suspect, tenant=tenant)  # type: ignore[arg-type]
 
 
 def admission(kv_tokens: int = 1000, sequences: int = 3, max_waiting: int = 4, block: int = 1) -> Admission:
@@ -125,3 +126,48 @@ def test_whatever_comes_the_limits_hold_and_nobody_is_lost(
             done = running.pop(data.draw(st.integers(0, len(running) - 1)))
             assert queue.release(done)
     assert sorted(map(id, ran)) == sorted(map(id, tickets))
+
+
+A, B = Tenant("a"), Tenant("b", 2.0)
+
+
+def test_tenants_take_turns_by_tokens_and_weight() -> None:
+    """Two of ten tokens of `b`, which weighs twice as much, to one of `a`."""
+    queue = admission(sequences=1, max_waiting=99)
+    for number in range(12):
+        queue.wait(ticket(number, tenant=A))
+    for number in range(12):
+        queue.wait(ticket(100 + number, tenant=B))
+    order = []
+    for _ in range(12):
+        (taken,) = queue.take()
+        order.append(taken)
+        queue.release(taken)
+    assert [one.tenant.name for one in order].count("b") == 8
+    for tenant in (A, B):
+        dues = [one.due for one in order if one.tenant is tenant]
+        assert dues == sorted(dues)
+
+
+def test_a_newcomer_waits_for_its_own_and_a_fair_part_of_the_others() -> None:
+    queue = admission(sequences=1, max_waiting=99)
+    for number in range(30):
+        queue.wait(ticket(number, tenant=A))
+    queue.take()
+    assert (queue.ahead(A), queue.ahead(Tenant("new"))) == (29, 0)
+    queue.wait(ticket(99, tenant=B))
+    assert queue.ahead(B) == 1
+
+
+def test_a_flood_leaves_places_in_the_queue_for_others() -> None:
+    queue = admission(sequences=1, max_waiting=20)
+    queue.wait(ticket(0, tenant=A))
+    running = queue.take()
+    assert queue.has_room(20, A), "there is no other yet"
+    for number in range(18):
+        queue.wait(ticket(number, tenant=A))
+    assert queue.has_room(1, B)
+    assert not queue.has_room(1, A), "18 are more than four times the 2 that are free"
+    assert queue.has_room(2, B)
+    assert not queue.has_room(3, B)
+    assert queue.release(running[0])

@@ -13,7 +13,17 @@ from service.generating import GenerateRequest, GenerationTiming
 from service.pipelines.pipeline import Doors, Pipeline
 from service.pipelines.policies import Policy
 from service.settings import PipelineSettings
-from service.types import DIRECT, NO_PREDICTION, NOT_CACHED, Cached, InferRequest, InferResponse, Prediction, Routed
+from service.types import (
+    DIRECT,
+    NO_PREDICTION,
+    NOT_CACHED,
+    Cached,
+    InferRequest,
+    InferResponse,
+    Prediction,
+    Routed,
+    Tenant,
+)
 
 CARDS = Policy(name="cards", intents=["lost_card", "new_card"], text="Cards are free.")
 PINS = Policy(name="pins", intents=["pin"], text="PINs are in the app.")
@@ -81,7 +91,7 @@ class TwoDoors:
     def fault_of(self, name: str) -> str:
         return self.fault if name == "writer" else "unknown model"
 
-    def predict_of(self, name: str, cost: int, deadline: float) -> Prediction:
+    def predict_of(self, name: str, cost: int, deadline: float, tenant: Tenant) -> Prediction:
         return Prediction(1.0, 2.0, 3.0 * cost) if name == "writer" else NO_PREDICTION
 
     def pipeline(self, **changes: object) -> Pipeline:

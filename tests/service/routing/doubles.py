@@ -20,6 +20,7 @@ from service.routing.route import Route
 from service.routing.served import Served
 from service.telemetry.metrics import Metrics
 from service.types import (
+    ANYONE,
     DIRECT,
     NO_HINTS,
     NOT_CACHED,
@@ -30,6 +31,7 @@ from service.types import (
     Job,
     Prediction,
     Routed,
+    Tenant,
 )
 
 SIGNATURE = Signature((TensorSpec("IN", FP32, (-1,)),), (TensorSpec("OUT", FP32, (-1,)),), 64)
@@ -85,7 +87,7 @@ class Double:
         self.costs: list[int] = []
         self.cancelled = 0
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         self.costs.append(cost)
         return self.prediction
 

@@ -11,7 +11,7 @@ from engines.config.pbtxt import parse
 from engines.model_config import ModelConfig
 from service.errors import BatchyardError
 from service.responses import OneResponse
-from service.types import InferRequest, InferResponse, Job, Prediction, Responses, SequenceStep
+from service.types import ANYONE, InferRequest, InferResponse, Job, Prediction, Responses, SequenceStep, Tenant
 
 CONFIG = """
 backend: "identity" max_batch_size: 4
@@ -54,7 +54,7 @@ class Accumulator:
         self.jobs: list[Job] = []
         self.closed = False
 
-    def predict(self, cost: int, deadline: float = float("inf")) -> Prediction:
+    def predict(self, cost: int, deadline: float = float("inf"), tenant: Tenant = ANYONE) -> Prediction:
         return self.prediction
 
     async def infer(self, job: Job) -> InferResponse:
