@@ -30,6 +30,7 @@ SDK_HOMES = {
 PROTOCOL_HOMES = {
     "fastapi": ("service/api/", "service/app.py"),
     "starlette": ("service/api/", "service/app.py"),
+    "redis": ("service/redis_link/redis_py.py",),
     "grpc": ("service/api/grpc/", "engines/triton_grpc"),
     "tritonclient.grpc.service_pb2": ("service/api/grpc/", "engines/triton_grpc"),
     "tritonclient.grpc.service_pb2_grpc": ("service/api/grpc/", "engines/triton_grpc"),
@@ -48,6 +49,12 @@ FORBIDDEN = (
     ("service/cache/", "service.batching"),
     ("service/cache/", "service.routing"),
     ("service/cache/", "service.api"),
+    ("service/semantic/", "service.batching"),
+    ("service/semantic/", "service.routing"),
+    ("service/semantic/", "service.generation"),
+    ("service/semantic/", "service.pipelines"),
+    ("service/semantic/", "service.api"),
+    ("service/cache/", "service.semantic"),
     ("service/generation/", "service.batching"),
     ("service/generation/", "service.routing"),
     ("service/generation/", "service.cache"),
@@ -84,6 +91,26 @@ FORBIDDEN = (
     ("service/door/", "service.routing"),
     ("service/door/", "service.cache"),
     ("service/door/", "service.access"),
+    *[("service/access/", f"service.{room}") for room in ("api", "batching", "routing", "cache", "generation", "door")],
+    *[("service/access/", f"service.{room}") for room in ("pipelines", "ensembles", "remote", "redis_link", "gateway")],
+    *[(f"service/{room}/", "service.access") for room in ("batching", "routing", "cache", "generation", "pipelines")],
+    *[(f"service/{room}/", "service.access") for room in ("ensembles", "remote", "redis_link", "telemetry")],
+    ("service/redis_link/", "service.batching"),
+    ("service/redis_link/", "service.routing"),
+    ("service/redis_link/", "service.generation"),
+    ("service/redis_link/", "service.pipelines"),
+    ("service/redis_link/", "service.cache"),
+    ("service/redis_link/", "service.access"),
+    ("service/redis_link/", "service.semantic"),
+    ("service/redis_link/", "service.api"),
+    ("service/batching/", "service.redis_link"),
+    ("service/routing/", "service.redis_link"),
+    ("service/generation/", "service.redis_link"),
+    ("service/pipelines/", "service.redis_link"),
+    ("service/cache/", "service.redis_link"),
+    ("service/access/", "service.redis_link"),
+    ("service/semantic/", "service.redis_link"),
+    ("service/api/", "service.redis_link"),
     ("service/telemetry/", "service.api"),
     ("service/telemetry/", "service.routing"),
     ("service/api/", "service.batching"),
@@ -179,6 +206,12 @@ def test_of_the_service_only_the_build_command_knows_the_build_room() -> None:
 
 def test_only_app_wires() -> None:
     assert {i.file for i in IMPORTS if _is_of(i.name, "service.runtime")} == {"service/app.py"}
+
+
+def test_redis_is_needed_only_where_the_settings_name_one() -> None:
+    found = [i for i in IMPORTS if _is_of(i.name, "service.redis_link.redis_py")]
+    assert found
+    assert all(i.inside for i in found)
 
 
 @pytest.mark.parametrize("sdk", SDK_HOMES)

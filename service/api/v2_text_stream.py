@@ -122,8 +122,9 @@ class GeneratedResponses:
     def _response(self, text: str) -> InferResponse:
         made, array = self._generation, np.empty(1, BYTES.numpy)
         array[0] = text.encode()
+        outputs = {_OUTPUT: array}
         return InferResponse(
-            made.model, made.version, {_OUTPUT: array}, made.engine, routed=made.routed, final=self._ended
+            made.model, made.version, outputs, made.engine, routed=made.routed, final=self._ended, cached=made.cached
         )
 
     def close(self) -> None:
