@@ -154,7 +154,7 @@ _ANSWER: Schema = {
         "metadata": {"type": "object", "description": "What a pipeline found out about the request."},
     },
 }
-_EVENTS: Schema = {"text/event-stream": {"schema": {"type": "string"}}}
+_EVENTS: Schema = {"text/event-stream": {}}
 _STREAMS = (
     " A stream starts with the first token or, after some seconds, with a comment; then errors come as an event"
     " {error: ...}, the last one. Its last comment has the timings."
