@@ -1,6 +1,7 @@
 """One tenant: what it may do, what it has under way, what it has used."""
 
 import math
+from dataclasses import replace
 from typing import NoReturn
 
 from service.access.buckets import NEVER
@@ -42,15 +43,8 @@ class Account:
 
     def hints(self, hints: Hints, bill: Bill) -> Hints:
         """The same with what counts for every call of this tenant, and where its cost is added up."""
-        return Hints(
-            hints.headers,
-            hints.variant,
-            max(hints.min_quality, self.settings.min_quality),
-            self.tenant,
-            hints.explain,
-            hints.cache,
-            bill,
-        )
+        floor = max(hints.min_quality, self.settings.min_quality)
+        return replace(hints, min_quality=floor, tenant=self.tenant, bill=bill)
 
     def priority(self, claimed: int) -> int:
         """No more urgent than it may claim; 0, the model's default, is no claim."""
