@@ -23,6 +23,7 @@ from service.api.openapi import EMBEDDINGS_PATH, INFER_PATHS, document
 from service.api.openapi_generation import CHAT_PATH, COMPLETIONS_PATH, GENERATE_PATHS, GENERATE_STREAM_PATHS
 from service.api.openapi_keys import document_keys
 from service.api.operations import Operations
+from service.api.reply import NO_SNIFFING
 from service.api.usage import UsagePath
 from service.api.v2_control import V2Control
 from service.api.v2_generate import Generate, GenerateStream
@@ -53,7 +54,8 @@ def mount(
     request_id = request_id_source()
 
     async def stamp(request: Request, response: Response) -> None:
-        response.headers["x-request-id"] = request_id(dict(request.scope["headers"])).decode()
+        told = (b"x-request-id", request_id(dict(request.scope["headers"])))
+        response.raw_headers += [told, NO_SNIFFING]
 
     app.router.routes[:0] = _hot_routes(gateway, limits, request_id, manner)
     for router in (

@@ -19,6 +19,7 @@ from service.api.errors import (
     v2_shape,
 )
 from service.api.headers import RequestHeaders
+from service.api.reply import NO_SNIFFING
 from service.errors import BatchyardError, InvalidRequestError
 
 
@@ -42,7 +43,7 @@ class Fallback:
         shape = self._openai if is_openai(request.url.path) else self._v2
         reply = error_reply(translated, shape, request_id)
         response = Response(reply.body, reply.status)
-        response.raw_headers += [*reply.headers, (b"x-request-id", request_id)]
+        response.raw_headers += [*reply.headers, (b"x-request-id", request_id), NO_SNIFFING]
         if isinstance(error, HTTPException) and error.headers:
             response.headers.update(error.headers)
         return response
