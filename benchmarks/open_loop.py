@@ -6,7 +6,7 @@ G. Tene, "How NOT to Measure Latency", 2013).
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle
 from random import Random
@@ -35,6 +35,11 @@ def open_loop(url: str, request: Request, rate: float, seconds: float, seed: int
 def closed_loop(url: str, requests: Sequence[bytes], connections: int, seconds: float) -> list[Exchange]:
     """Keeps `connections` requests under way for `seconds`, cycling through `requests`."""
     return uvloop.run(_Load(url, connections).busy(requests, seconds))
+
+
+def replay(url: str, requests: Iterable[bytes], connections: int, seconds: float) -> list[Exchange]:
+    """Sends each of `requests` once, `connections` at a time; what is not done after `seconds` is left out."""
+    return uvloop.run(_Load(url, connections).each(requests, seconds))
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> Iterator[float]:
@@ -89,6 +94,28 @@ class _Load:
         for _ in range(self._count):
             self._next()
         await asyncio.sleep(seconds)
+        await self._finish()
+        return exchanges
+
+    async def each(self, requests: Iterable[bytes], seconds: float) -> list[Exchange]:
+        await self._connect()
+        loop = asyncio.get_running_loop()
+        exchanges: list[Exchange] = []
+        left = iter(requests)
+
+        def more() -> Exchange | None:
+            request = next(left, None)
+            if request is None:
+                return None
+            exchanges.append(Exchange(request, loop.time()))
+            return exchanges[-1]
+
+        self._more = more
+        for _ in range(self._count):
+            self._next()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         await self._finish()
         return exchanges
 

@@ -16,7 +16,14 @@ SERVE = (sys.executable, "-m", "service.cli", "serve", "--port", "0", "--grpc-po
 @contextmanager
 def running(arguments: Sequence[str] = (), prefix: Sequence[str] = ()) -> Iterator[str]:
     """Starts a server on a free port and gives its URL once it is ready. `prefix`: a command to run it under."""
-    process = subprocess.Popen([*prefix, *SERVE, *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
+    with started([*prefix, *SERVE, *arguments]) as url:
+        yield url
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[str]:
+    """Starts a server that says where it is in a line "ready: URL"."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
         yield _url(process)
     finally:
@@ -28,7 +35,7 @@ def _url(process: subprocess.Popen[str]) -> str:
     for line in process.stdout or ():
         if line.startswith("ready: "):
             return line.split()[1]
-    raise RuntimeError(f"batchyard serve ended with code {process.wait()} before it was ready; its log is above")
+    raise RuntimeError(f"the server ended with code {process.wait()} before it was ready; its log is above")
 
 
 def get_json(url: str) -> Any:
