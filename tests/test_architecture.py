@@ -49,6 +49,7 @@ FORBIDDEN = (
     ("service/cache/", "service.batching"),
     ("service/cache/", "service.routing"),
     ("service/cache/", "service.api"),
+    *[("service/cache/", f"service.{room}") for room in ("access", "ensembles", "generation", "pipelines", "gateway")],
     ("service/semantic/", "service.batching"),
     ("service/semantic/", "service.routing"),
     ("service/semantic/", "service.generation"),
