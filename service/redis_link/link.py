@@ -72,26 +72,36 @@ class RedisLink:
         return (b"EVALSHA", script.digest, b"%d" % len(named), *named, *arguments)
 
     def _ask(self, kind: Kind, words: tuple[bytes, ...], script: Script | None = None) -> "Future[Answer] | None":
+        wire = self._there(kind, self._keeper.asking)
+        if wire is None:
+            return None
         loop = get_running_loop()
         future: Future[Answer] = loop.create_future()
-        command = Command(kind, words, loop.time(), future, script)
-        return future if self._given(self._keeper.asking, command) else None
+        return future if self._sent(wire, Command(kind, words, loop.time(), future, script)) else None
 
     def _tell(self, kind: Kind, words: tuple[bytes, ...], script: Script | None = None) -> None:
-        if self.counts.up and not self._keeper.health.takes_writes:
-            self.counts.drops[kind, "paused"] += 1
+        wire = self._there(kind, self._keeper.telling)
+        if wire is None:
             return
-        self._given(self._keeper.telling, Command(kind, words, get_running_loop().time(), None, script))
+        if self._keeper.health.takes_writes:
+            self._sent(wire, Command(kind, words, get_running_loop().time(), None, script))
+        else:
+            self.counts.drops[kind, "paused"] += 1
 
-    def _given(self, wire: Wire | None, command: Command) -> bool:
-        if wire is None or wire.dead:
-            self.counts.drops[command.kind, "away"] += 1
-            return False
-        if not wire.send(command):
+    def _there(self, kind: Kind, wire: Wire | None) -> Wire | None:
+        """The connection, if it is alive."""
+        if wire is not None and not wire.dead:
+            return wire
+        self.counts.drops[kind, "away"] += 1
+        return None
+
+    def _sent(self, wire: Wire, command: Command) -> bool:
+        taken = wire.send(command)
+        if taken:
+            self.counts.commands[command.kind] += 1
+        else:
             self.counts.drops[command.kind, "backlog"] += 1
-            return False
-        self.counts.commands[command.kind] += 1
-        return True
+        return taken
 
 
 def open_link(settings: RedisSettings) -> RedisLink | None:
