@@ -124,6 +124,7 @@ def _limits(settings: Settings) -> Limits:
     pattern = settings.header_forward_pattern
     limits = Limits(
         settings.max_body_bytes,
+        settings.max_json_bytes,
         settings.default_timeout_ms / 1000,
         generation_timeout=settings.generation_timeout_ms / 1000,
         forward=re.compile(pattern, re.IGNORECASE) if pattern else None,

@@ -17,7 +17,7 @@ import uvicorn
 
 from service.door.connection import Connection
 from service.door.guard import Guard
-from service.listener import take_no_more
+from service.listener import give_up_after, take_no_more
 from service.stopping import Stopping
 
 LOGGER = logging.getLogger("batchyard.server")
@@ -120,6 +120,8 @@ class DrainingServer(uvicorn.Server):
         made = partial(Connection, entrance.guard, entrance.most_body)
         connection = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         handshake = entrance.guard.limits.head_seconds if entrance.tls else None
+        for bound in sockets:
+            give_up_after(bound, entrance.guard.limits.write_seconds)
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(

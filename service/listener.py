@@ -35,6 +35,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def give_up_after(listener: socket.socket, seconds: float) -> None:
+    """Connections of a listening socket end when their caller takes none of what waits in the system for so long.
+
+    Where the system cannot do this nothing happens.
+    """
+    if sys.platform.startswith("linux"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
+
+
 def take_no_more(listener: socket.socket) -> None:
     """Keeps new connections out of a listening socket, while those that wait in it can still be accepted.
 

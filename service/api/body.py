@@ -38,5 +38,14 @@ async def _collect(receive: Receive, limits: Limits) -> bytes:
         parts.append(part)
 
 
+def check_json(size: int, limits: Limits) -> None:
+    """Raises `RequestTooLargeError` for more JSON than may be decoded in one go; `size`: in bytes."""
+    if size > limits.max_json_bytes:
+        raise RequestTooLargeError(
+            f"the request has {size} bytes of JSON, the most is {limits.max_json_bytes}; send large tensors as binary "
+            "data behind it, or in several requests"
+        )
+
+
 def _too_large(limits: Limits) -> RequestTooLargeError:
     return RequestTooLargeError(f"the body is larger than the limit of {limits.max_body_bytes} bytes")

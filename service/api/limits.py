@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class Limits:
     """Limits of one request.
 
-    `max_body_bytes`: body size in bytes, as sent and as inflated. `default_timeout`: seconds a request may take where
+    `max_body_bytes`: body size in bytes, as sent and as inflated. `max_json_bytes`: of it, what is JSON: nobody else is
+    served while it is decoded. `default_timeout`: seconds a request may take where
     the caller sets no deadline, inf for no limit. `disconnect_delay`: seconds an answer may take before the connection
     is watched for the caller leaving. `compress_above`: smallest body in bytes that is worth compressing.
     `thread_above`: bytes from which (de)compressing moves to a thread. `max_embedding_inputs`: texts of one embeddings
@@ -19,6 +20,7 @@ class Limits:
     """
 
     max_body_bytes: int = 64 * 1024 * 1024
+    max_json_bytes: int = 8 * 1024 * 1024
     default_timeout: float = 30.0
     disconnect_delay: float = 0.005
     compress_above: int = 4096

@@ -7,7 +7,7 @@ import numpy as np
 
 from engines.tensor import Array
 from service.access.account import check_may_ask
-from service.api.body import read_body
+from service.api.body import check_json, read_body
 from service.api.deadlines import deadline_of
 from service.api.disconnect import while_connected
 from service.api.endpoint import Call
@@ -40,7 +40,9 @@ class Embeddings:
         """Raises `BatchyardError`."""
         gateway, limits = self._gateway, self._limits
         arrived = gateway.clock()
-        message = decode_embeddings(await read_body(call.receive, call.headers, limits))
+        given_body = await read_body(call.receive, call.headers, limits)
+        check_json(len(given_body), limits)
+        message = decode_embeddings(given_body)
         given = decode_input(message.input, limits.max_embedding_inputs, "input")
         check_may_ask(call.tenant, message.model)
         signature = ready_signature(gateway, message.model)

@@ -7,7 +7,7 @@ from orjson import dumps
 
 from engines.generation import Delta, Event
 from service.api.answer_stream import stream_answers
-from service.api.body import read_body
+from service.api.body import check_json, read_body
 from service.api.collecting import collect
 from service.api.deadlines import deadline_of, stream_deadline_of
 from service.api.disconnect import while_connected
@@ -103,7 +103,9 @@ def _takes_tensors(gateway: Gateway, call: Call) -> bool:
 async def _tensors(gateway: Gateway, limits: Limits, call: Call, arrived: float) -> InferRequest:
     model, version = call.path["model"], call.path.get("version", "")
     signature = ready_signature(gateway, model, version)
-    request = decode_fields(model, version, await read_body(call.receive, call.headers, limits), signature)
+    body = await read_body(call.receive, call.headers, limits)
+    check_json(len(body), limits)
+    request = decode_fields(model, version, body, signature)
     timeout = gateway.timeout_of(model) or limits.default_timeout
     settle(request, call.headers, arrived, timeout, call.tenant, limits.forward)
     return request

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from service.api.body import read_body
+from service.api.body import check_json, read_body
 from service.api.classification import classify_outputs
 from service.api.compression import compressed
 from service.api.disconnect import while_connected
@@ -59,6 +59,7 @@ class Infer:
         if header_length == 0:
             signature = ready_signature(self._gateway, model, version)
             return decode_raw_request(model, version, body, signature), RAW_WANTED, None
+        check_json(len(body) if header_length is None else header_length, self._limits)
         if self._limits.forward or not self._gateway.caches(model):
             return *decode_request(model, version, body, header_length), None
         place = (call.tenant.name, model, version, header_length, body)

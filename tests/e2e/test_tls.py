@@ -110,7 +110,7 @@ def test_callers_without_tls_or_with_an_old_one_or_another_authority_are_refused
         httpx.get(f"https://{url}/v2/health/ready")
     old = files.context
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1
     with pytest.raises(httpx.ConnectError, match=r"(?i)protocol"):
         httpx.get(f"https://{url}/v2/health/ready", verify=old)
@@ -165,21 +165,16 @@ def test_files_that_do_not_fit_are_said_at_the_start(
 ) -> None:
     (folder / "noise.pem").write_text("noise")
     _lock(files.key, folder / "locked.key")
-    settings: dict[str, str | None] = {"tls_certificate": "server.pem", "tls_key": "server.key", **changes}
-    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items() if value)
+    settings: dict[str, str | int | None] = {
+        "port": 0,
+        "grpc_port": 0,
+        "tls_certificate": "server.pem",
+        "tls_key": "server.key",
+        **changes,
+    }
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items() if value is not None)
     (folder / "given.toml").write_text(text)
-    command = [
-        sys.executable,
-        "-m",
-        "service.cli",
-        "serve",
-        "--port",
-        "0",
-        "--grpc-port",
-        "0",
-        "--config",
-        "given.toml",
-    ]
+    command = [sys.executable, "-m", "service.cli", "serve", "--config", "given.toml"]
     ended = subprocess.run(
         command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
     )

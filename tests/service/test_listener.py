@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.listener import bind, take_no_more
+from service.listener import bind, give_up_after, take_no_more
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -55,3 +55,16 @@ def test_who_waits_is_served_and_who_comes_later_is_not(listener: socket.socket)
         time.sleep(0.05)
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can do this")
+def test_a_caller_that_takes_nothing_is_given_up_by_the_system(listener: socket.socket) -> None:
+    give_up_after(listener, 0.2)
+    listener.listen()
+    with connect(listener, 10) as caller:
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(20)
+            with pytest.raises(TimeoutError, match="Connection timed out"):
+                accepted.sendall(b"x" * 2**27)
+        assert caller.fileno() >= 0, "it was there all the time"

@@ -54,6 +54,7 @@ def test_every_setting_can_come_from_each_source(write: Write, monkeypatch: pyte
         port = 9
         log_level = "debug"
         max_body_bytes = 9
+        max_json_bytes = 9
         default_timeout_ms = 9
         generation_timeout_ms = 9
         max_queue_size = 9
