@@ -8,47 +8,35 @@ forgotten evenly through the next, so that a window of which a share f lies in t
 """
 
 import math
-from dataclasses import dataclass
 
 NEVER = math.inf
 
 
-@dataclass(slots=True)
-class Buckets:
-    """What was used in the current bucket and in the one before."""
+def used(before: float, current: float, elapsed: float) -> float:
+    """Within the window: of the bucket before, and the current one. `elapsed`: share of the current one that is over,
+    from 0 to 1."""
+    return before * (1.0 - elapsed) + current
 
-    before: float = 0.0
-    current: float = 0.0
 
-    def shift(self, buckets: int) -> None:
-        """So many buckets have begun since."""
-        if buckets:
-            self.before = self.current if buckets == 1 else 0.0
-            self.current = 0.0
+def wait(before: float, current: float, limit: float, amount: float, elapsed: float) -> float:
+    """Windows until there is room for `amount` more, 0: now, `NEVER`: the limit is less than that.
 
-    def used(self, elapsed: float) -> float:
-        """Within the window. `elapsed`: share of the current bucket that is over, from 0 to 1."""
-        return self.before * (1.0 - elapsed) + self.current
+    An `amount` of 0 asks for any room at all: use that is only known afterwards may begin below the limit.
+    """
+    room = limit - amount
+    if room < 0:
+        return NEVER
+    if _fits(used(before, current, elapsed), room, amount):
+        return 0.0
+    if _fits(current, room, amount):
+        return max(0.0, _fades(before, room - current) - elapsed)
+    return 1.0 - elapsed + _fades(current, room)
 
-    def wait(self, limit: float, amount: float, elapsed: float) -> float:
-        """Windows until there is room for `amount` more, 0: now, `NEVER`: the limit is less than that.
 
-        An `amount` of 0 asks for any room at all: use that is only known afterwards may begin below the limit.
-        """
-        room = limit - amount
-        if room < 0:
-            return NEVER
-        if self._fits(self.used(elapsed), room, amount):
-            return 0.0
-        if self._fits(self.current, room, amount):
-            return max(0.0, self._fades(self.before, room - self.current) - elapsed)
-        return 1.0 - elapsed + self._fades(self.current, room)
+def _fits(found: float, room: float, amount: float) -> bool:
+    return found <= room if amount else found < room
 
-    @staticmethod
-    def _fits(used: float, room: float, amount: float) -> bool:
-        return used <= room if amount else used < room
 
-    @staticmethod
-    def _fades(used: float, room: float) -> float:
-        """Share of a bucket after which only `room` of what was used before it still counts."""
-        return 1.0 - room / used if used > room else 0.0
+def _fades(found: float, room: float) -> float:
+    """Share of a bucket after which only `room` of what was used before it still counts."""
+    return 1.0 - room / found if found > room else 0.0

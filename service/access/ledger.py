@@ -44,8 +44,12 @@ class Ledger:
     def full(self) -> Full | None:
         """The window that lets in the next request last; None where all do now."""
         now = self.clock()
-        found = [_full(window, now) for window in self.windows]
-        return max((one for one in found if one.wait), key=lambda one: one.wait, default=None)
+        found: Full | None = None
+        for window in self.windows:
+            wait, measure = window.wait(ONE_REQUEST, now)
+            if wait and (found is None or wait > found.wait):
+                found = Full(measure, window.seconds, window.limits[MEASURES.index(measure)], wait)
+        return found
 
     def add(self, amounts: Sequence[float]) -> None:
         """To the current bucket of every window."""
@@ -58,8 +62,3 @@ class Ledger:
         """All measures of all windows."""
         now = self.clock()
         return [room for window in self.windows for room in window.rooms(now)]
-
-
-def _full(window: Window, now: float) -> Full:
-    wait, measure = window.wait(ONE_REQUEST, now)
-    return Full(measure, window.seconds, window.limits[MEASURES.index(measure)], wait)

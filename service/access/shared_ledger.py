@@ -142,8 +142,10 @@ def _keys(tenant: str, limits: Sequence[WindowSettings], gateway: bytes) -> Iter
 
 def _of(window: Window) -> list[bytes]:
     """The window's part of the arguments."""
-    amounts = [one.before + one.current for one in window.sent.buckets]
-    numbers = [*window.limits, *amounts, window.number, *window.known.numbers()]
+    sent, known = window.sent, window.known
+    amounts = [before + current for before, current in zip(sent.before, sent.current, strict=True)]
+    pairs = [number for pair in zip(known.before, known.current, strict=True) for number in pair]
+    numbers = [*window.limits, *amounts, window.number, *pairs]
     return [b"%d" % window.seconds, *map(_text, numbers)]
 
 

@@ -1,15 +1,15 @@
 """What one tenant has used within one of its windows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from service.access.buckets import Buckets
+from service.access.buckets import used, wait
 from service.tenant_settings import WindowSettings
 
 Measure = Literal["requests", "tokens", "engine_seconds"]
 MEASURES: tuple[Measure, ...] = ("requests", "tokens", "engine_seconds")
 ONE_REQUEST = (1.0, 0.0, 0.0)
+_NOTHING = (0.0, 0.0, 0.0)
 
 
 class Room(NamedTuple):
@@ -27,28 +27,29 @@ class Room(NamedTuple):
         return max(0.0, self.limit - self.used)
 
 
-@dataclass(slots=True, eq=False)
 class Use:
-    """Of each measure, in their order."""
+    """What was used in the bucket before and in the current one, of each measure, in their order."""
 
-    buckets: tuple[Buckets, ...] = field(default_factory=lambda: tuple(Buckets() for _ in MEASURES))
+    __slots__ = ("before", "current")
+
+    def __init__(self, before: Sequence[float] = _NOTHING, current: Sequence[float] = _NOTHING) -> None:
+        self.before = list(before)
+        self.current = list(current)
 
     def shift(self, buckets: int) -> None:
-        for one in self.buckets:
-            one.shift(buckets)
+        """So many buckets have begun since."""
+        if buckets:
+            self.before = self.current if buckets == 1 else list(_NOTHING)
+            self.current = list(_NOTHING)
 
     def add(self, amounts: Sequence[float]) -> None:
-        for one, amount in zip(self.buckets, amounts, strict=True):
-            one.current += amount
+        """To the current bucket."""
+        self.current = [found + amount for found, amount in zip(self.current, amounts, strict=True)]
 
     def join(self, other: "Use") -> None:
         """What the other holds is in this one too."""
-        for mine, theirs in zip(self.buckets, other.buckets, strict=True):
-            mine.before += theirs.before
-            mine.current += theirs.current
-
-    def numbers(self) -> list[float]:
-        return [number for one in self.buckets for number in (one.before, one.current)]
+        self.before = [mine + theirs for mine, theirs in zip(self.before, other.before, strict=True)]
+        self.add(other.current)
 
 
 class Window:
@@ -95,39 +96,35 @@ class Window:
         self.number = number
         self._start = now - elapsed
         self.sent = Use()
-        pairs = zip(numbers[::2], numbers[1::2], strict=True)
-        self.known = Use(tuple(Buckets(before, current) for before, current in pairs))
+        self.known = Use(numbers[::2], numbers[1::2])
 
     def wait(self, amounts: Sequence[float], now: float) -> tuple[float, Measure]:
-        """Seconds until there is room for the amounts, and the measure that lacks it; see `Buckets.wait`."""
+        """Seconds until there is room for the amounts, and the measure that lacks it; see `buckets.wait`."""
         elapsed = self.roll(now)
-        waits = [
-            (one.wait(limit, amount, elapsed) * self.seconds, measure)
-            for one, limit, amount, measure in zip(self._total(), self.limits, amounts, MEASURES, strict=True)
-            if limit
-        ]
-        return max(waits, default=(0.0, "requests"))
+        longest, lacking = 0.0, MEASURES[0]
+        for at, limit in enumerate(self.limits):
+            if limit:
+                windows = wait(*self._total(at), limit, amounts[at], elapsed)
+                if windows > longest:
+                    longest, lacking = windows, MEASURES[at]
+        return longest * self.seconds, lacking
 
     def rooms(self, now: float) -> list[Room]:
         """All measures."""
         elapsed = self.roll(now)
-        return [
-            Room(measure, self.seconds, limit, one.used(elapsed), self._reset(one, elapsed))
-            for one, limit, measure in zip(self._total(), self.limits, MEASURES, strict=True)
-        ]
+        return [self._room(at, elapsed) for at in range(len(MEASURES))]
 
-    def _reset(self, used: Buckets, elapsed: float) -> float:
-        left = 2.0 - elapsed if used.current else 1.0 - elapsed if used.before else 0.0
-        return left * self.seconds
+    def _room(self, at: int, elapsed: float) -> Room:
+        before, current = self._total(at)
+        left = 2.0 - elapsed if current else 1.0 - elapsed if before else 0.0
+        found = used(before, current, elapsed)
+        return Room(MEASURES[at], self.seconds, self.limits[at], found, left * self.seconds)
 
-    def _total(self) -> list[Buckets]:
-        own = Use()
-        own.join(self.own)
-        own.join(self.sent)
-        return [
-            Buckets(known.before + self.peers * one.before, known.current + self.peers * one.current)
-            for known, one in zip(self.known.buckets, own.buckets, strict=True)
-        ]
+    def _total(self, at: int) -> tuple[float, float]:
+        """Of one measure, in the bucket before and in the current one."""
+        known, own, sent = self.known, self.own, self.sent
+        before = known.before[at] + self.peers * (own.before[at] + sent.before[at])
+        return before, known.current[at] + self.peers * (own.current[at] + sent.current[at])
 
     def _shift(self, buckets: int) -> None:
         for use in (self.known, self.own, self.sent):

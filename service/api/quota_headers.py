@@ -1,34 +1,35 @@
 """`x-ratelimit-...`: what a tenant may still use, under OpenAI's names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from service.access.window import Measure, Room
 from service.api.reply import Header
 
-_SHOWN: tuple[tuple[Measure, bytes], ...] = (
-    ("requests", b"requests"),
-    ("tokens", b"tokens"),
-    ("engine_seconds", b"engine-seconds"),
-)
+_NAMES: Mapping[Measure, bytes] = {"requests": b"requests", "tokens": b"tokens", "engine_seconds": b"engine-seconds"}
 
 
 def quota_headers(rooms: Sequence[Room]) -> list[Header]:
     """Of each measure that has a limit, the window of which least is left: the limit, what remains, and the time until
     nothing that was used counts any more."""
-    return [header for measure, name in _SHOWN for header in _of(measure, name, rooms)]
+    tightest: dict[Measure, Room] = {}
+    for room in rooms:
+        if room.limit:
+            other = tightest.get(room.measure)
+            if other is None or room.used * other.limit > other.used * room.limit:
+                tightest[room.measure] = room
+    return [header for room in tightest.values() for header in _of(_NAMES[room.measure], room)]
 
 
-def _of(measure: Measure, name: bytes, rooms: Sequence[Room]) -> Iterator[Header]:
-    limited = [room for room in rooms if room.measure == measure and room.limit]
-    if limited:
-        room = min(limited, key=lambda one: one.remaining / one.limit)
-        yield b"x-ratelimit-limit-" + name, _number(room.limit)
-        yield b"x-ratelimit-remaining-" + name, _number(room.remaining)
-        yield b"x-ratelimit-reset-" + name, _duration(room.reset)
+def _of(name: bytes, room: Room) -> tuple[Header, Header, Header]:
+    return (
+        (b"x-ratelimit-limit-" + name, _number(room.limit)),
+        (b"x-ratelimit-remaining-" + name, _number(room.remaining)),
+        (b"x-ratelimit-reset-" + name, _duration(room.reset)),
+    )
 
 
 def _number(value: float) -> bytes:
-    return f"{value:.3f}".rstrip("0").rstrip(".").encode()
+    return b"%d" % value if value == int(value) else b"%.3f" % value
 
 
 def _duration(seconds: float) -> bytes:

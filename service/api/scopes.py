@@ -5,13 +5,16 @@ how is it asked. `"key"` is for whoever has one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from service.tenant_settings import Scope
 
 Needed = Scope | Literal["public", "key"]
 
+MOST_PATHS = 1024
+"""That are remembered as they were asked for."""
 _MODEL = "/v2/models/{model}"
 _VERSION = "/v2/models/{model}/versions/{version}"
 _MEMORY = [f"/v2/{kind}sharedmemory" for kind in ("system", "cuda")]
@@ -97,8 +100,10 @@ class Ways:
         groups = [1 + ("{model" in path) for path in self._paths]
         self._at = {1 + sum(groups[:at]): at for at in range(len(groups))}
 
-    def find(self, path: str) -> Way | None:
-        """None where nothing is served there."""
+        self.find: Callable[[str], Way | None] = lru_cache(MOST_PATHS)(self._find)
+        """What a path needs; None where nothing is served there."""
+
+    def _find(self, path: str) -> Way | None:
         match = self._pattern.fullmatch(path)
         if match is None or match.lastindex is None:
             return None
