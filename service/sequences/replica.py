@@ -105,7 +105,7 @@ class SequenceReplica:
         if self._closing:
             raise ModelUnavailableError(f"model {self.name} cannot answer: {self.fault}")
         future: asyncio.Future[Place] = self._loop.create_future()
-        turn = Turn(self._steps.check(job), future)
+        turn = Turn(self._steps.check(job), future, job.request.hints.tenant.name)
         sequence = self._scheduler.enter(turn)
         start = self._clock()
         left = job.request.deadline - start

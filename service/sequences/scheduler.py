@@ -31,7 +31,7 @@ class Scheduler:
         self._max_idle = max_idle
         self._max_waiting = max_waiting
         self._usable = usable
-        self._known: dict[int | str, Sequence] = {}
+        self._known: dict[tuple[str, int | str], Sequence] = {}
         self._backlog: dict[Sequence, None] = {}
         self._idle: dict[Sequence, float] = {}
         self._turns = 0
@@ -61,14 +61,15 @@ class Scheduler:
     def enter(self, turn: Turn) -> Sequence:
         """Queues a request. Raises `InvalidRequestError` for a sequence that was not started, `QueueFullError`."""
         step = turn.step
-        sequence = self._known.get(step.id)
+        key = turn.owner, step.id
+        sequence = self._known.get(key)
         if not step.start and (sequence is None or sequence.ended):
             raise self._unknown(step.id)
         if self.waiting >= self._max_waiting and not self._runs_at_once(sequence):
             text = f"the queue is full: {self.waiting} requests of sequences wait, {self._max_waiting} may"
             raise QueueFullError(text, RETRY_AFTER)
         if sequence is None:
-            sequence = self._known[step.id] = Sequence(step.id)
+            sequence = self._known[key] = Sequence(step.id, turn.owner)
             self._backlog[sequence] = None
         self._idle.pop(sequence, None)
         sequence.turns.append(turn)
@@ -189,7 +190,7 @@ class Scheduler:
         self._free_place(sequence)
         self._backlog.pop(sequence, None)
         self._idle.pop(sequence, None)
-        del self._known[sequence.id]
+        del self._known[sequence.owner, sequence.id]
 
     def _unknown(self, name: int | str) -> InvalidRequestError:
         return InvalidRequestError(

@@ -26,10 +26,14 @@ class Settleable(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One request of a sequence. `future`: gets the place once its predecessors are done; done where nobody waits."""
+    """One request of a sequence. `future`: gets the place once its predecessors are done; done where nobody waits.
+
+    `owner`: the tenant; each has sequences of its own, whatever they are called.
+    """
 
     step: SequenceStep
     future: Settleable
+    owner: str = ""
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
@@ -45,6 +49,7 @@ class Sequence:
     """
 
     id: int | str
+    owner: str = ""
     place: Place | None = None
     turns: list[Turn] = field(default_factory=list)
     running: bool = False

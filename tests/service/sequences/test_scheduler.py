@@ -26,10 +26,10 @@ class Setting:
             "m", instances, slots, max_idle, max_waiting, lambda instance: instance not in self.broken
         )
 
-    def enter(self, name: int | str, flags: str = "") -> "Entered":
+    def enter(self, name: int | str, flags: str = "", owner: str = "") -> "Entered":
         """`flags`: "s" starts, "e" ends."""
         future: Future[Place] = Future()
-        turn = Turn(SequenceStep(name, "s" in flags, "e" in flags), future)
+        turn = Turn(SequenceStep(name, "s" in flags, "e" in flags), future, owner)
         return Entered(self, self.scheduler.enter(turn), turn, future)
 
     def expire(self) -> None:
@@ -307,3 +307,16 @@ def test_who_closes_ends_idle_sequences_and_gives_up_what_waits() -> None:
     assert behind.fails_with(RetryLaterError)
     assert third.fails_with(RetryLaterError)
     assert second.place == (0, 0)
+
+
+def test_tenants_have_sequences_of_their_own() -> None:
+    setting = Setting(slots=2)
+    first = setting.enter(1, "s", owner="a")
+    with pytest.raises(InvalidRequestError, match="sequence 1 of model 'm' is unknown"):
+        setting.enter(1, owner="b")
+    second = setting.enter(1, "s", owner="b")
+    assert first.place != second.place
+    first.done()
+    setting.enter(1, "e", owner="a").done()
+    second.done()
+    assert setting.enter(1, owner="b").sequence is second.sequence
