@@ -21,23 +21,36 @@ class RequestKeys:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._digests = Digests(catalog)
+        self._changes = catalog.changes
+        self._askings: dict[tuple[str, str, str], bytes] = {}
 
     def of(self, request: InferRequest) -> bytes | None:
         """All that changes the answer: who asks, whom, and what. None where nothing is open by this name.
 
         Not in it are the request's id, its deadline, and, but for a route whose rules look at it, its priority.
         """
-        digest = self._digests.of(request.model, request.version)
-        if digest is None:
+        hints = request.hints
+        asking = self._asking(hints.tenant.name, request.model, request.version)
+        if asking is None:
             return None
         if not request.content:
             request.content = content_of(request)
-        hints = request.hints
-        fields = [_KIND, word(hints.tenant.name), word(request.model), word(request.version), digest, request.content]
+        fields = [_KIND, asking, request.content]
         if hints.variant or hints.min_quality or request.model in self._catalog.routes:
             route = self._catalog.routes.get(request.model)
             fields += word(hints.variant), _QUALITY.pack(hints.min_quality), route_field(route, request)
         return key_of(fields)
+
+    def _asking(self, tenant: str, model: str, version: str) -> bytes | None:
+        """Who asks whom, with the digest of what stands behind the name; worked out anew when the catalog changes."""
+        if self._changes != self._catalog.changes:
+            self._changes = self._catalog.changes
+            self._askings.clear()
+        known = self._askings.get((tenant, model, version))
+        digest = self._digests.of(model, version) if known is None else None
+        if digest is not None:
+            known = self._askings[tenant, model, version] = framed((word(tenant), word(model), word(version), digest))
+        return known
 
 
 def content_of(request: InferRequest) -> bytes:
