@@ -1,6 +1,7 @@
 """`python -m tests.chaos.slow`: slowhttptest in its four modes, while good requests go on; one table.
 
-Rounds with and without it alternate. Needs slowhttptest (apt-get install slowhttptest).
+Rounds with and without it alternate. It runs at the lowest priority: attackers bring processors of their own.
+Needs slowhttptest (apt-get install slowhttptest).
 """
 
 import argparse
@@ -112,8 +113,8 @@ def _is_socket(file: Path) -> bool:
 
 async def attack(url: str, mode: str, connections: int, seconds: int) -> None:
     """Runs slowhttptest for so long, or until it has no connection left."""
-    rate = ("-c", str(connections), "-r", str(max(1, connections // 2)), "-l", str(seconds), "-p", "5")
-    command = ["slowhttptest", *MODES[mode], *rate, "-u", url + PATHS.get(mode, "/v2")]
+    rate = ("-c", str(connections), "-r", str(max(20, connections // 5)), "-l", str(seconds), "-p", "5")
+    command = ["nice", "-n", "19", "slowhttptest", *MODES[mode], *rate, "-u", url + PATHS.get(mode, "/v2")]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     await asyncio.wait_for(process.wait(), seconds + 60)
 
