@@ -13,7 +13,17 @@ from tests.redis_faults.faults import FAULTS
 from tests.redis_faults.load import Phase
 from tests.redis_faults.run import Result, run
 
-COLUMNS = ("requests", "errors", "p99 before", "p99 during", "added", "shared before", "shared during", "recovery")
+COLUMNS = (
+    "requests",
+    "errors",
+    "p99 before",
+    "p99 during",
+    "added",
+    "added p50",
+    "shared before",
+    "shared during",
+    "recovery",
+)
 
 
 def main() -> None:
@@ -52,20 +62,21 @@ def show(console: Console, results: Sequence[Result]) -> None:
 
 def _cells(rounds: Sequence[Result]) -> list[str]:
     phases = [phase for result in rounds for phase in (result.before, result.during, result.after)]
-    before, during, added = (
-        median(times)
-        for times in zip(
-            *((r.before.p99(), r.during.p99(), r.during.p99() - r.before.p99()) for r in rounds), strict=True
-        )
-    )
+    p99 = [(result.before.quantile(0.99), result.during.quantile(0.99)) for result in rounds]
+    p50 = [(result.before.quantile(0.5), result.during.quantile(0.5)) for result in rounds]
+    times = [before for before, _ in p99], [during for _, during in p99], *map(_added, (p99, p50))
     return [
         f"{sum(phase.requests for phase in phases):,}",
         f"{sum(len(result.errors) for result in rounds)}",
-        *(f"{time:.1f}" for time in (before, during, added)),
+        *(f"{median(column):.1f}" for column in times),
         _shared([result.before for result in rounds]),
         _shared([result.during for result in rounds]),
         f"{max(result.recovery for result in rounds):.2f}",
     ]
+
+
+def _added(pairs: Sequence[tuple[float, float]]) -> list[float]:
+    return [during - before for before, during in pairs]
 
 
 def _shared(phases: Sequence[Phase]) -> str:

@@ -30,10 +30,10 @@ class Phase:
     errors: list[str] = field(default_factory=list)
     requests: int = 0
 
-    def p99(self) -> float:
+    def quantile(self, share: float) -> float:
         """Milliseconds."""
         ordered = sorted(self.seconds)
-        return 1000 * ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 class Load:
