@@ -25,9 +25,8 @@ from rich.table import Table
 from benchmarks import server
 from benchmarks.texts import BANKING77
 
-THRESHOLDS = (0.70, 0.80, 0.85, 0.90, 0.95)
-MESSAGES = 1500
-WORKERS = 8
+THRESHOLDS = (0.80, 0.85, 0.90, 0.95)
+WORKERS = 4
 _SEED = 7
 
 
@@ -45,7 +44,7 @@ class Result:
 def main() -> None:
     """Prints the table, and some of what was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=MESSAGES)
+    parser.add_argument("--messages", type=int, help="ask so many of them; all by default")
     messages = parser.parse_args().messages
     console = Console() if sys.stdout.isatty() else Console(width=120)
     if not BANKING77.exists():
@@ -64,11 +63,9 @@ def main() -> None:
 
 
 def _intents() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in ("train.csv", "dev.csv"):
-        with BANKING77.with_name(name).open(encoding="utf-8", newline="") as file:
-            found |= {row["text"].strip(): row["category"] for row in csv.DictReader(file)}
-    return found
+    """Messages that the classifier has not learnt from, and their intents."""
+    with BANKING77.open(encoding="utf-8", newline="") as file:
+        return {row["text"].strip(): row["category"] for row in csv.DictReader(file)}
 
 
 def _name(threshold: float) -> str:
