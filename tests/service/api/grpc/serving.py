@@ -34,16 +34,21 @@ class GrpcAddress:
         asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
 
+DEFAULT_CONNECTIONS = GrpcConnections(1000, DEFAULT_LIMITS)
+
+
 @contextmanager
 def serve_grpc(
-    gateway: GrpcGateway, operations: Operations | None = None, manner: Manner | None = None, most_streams: int = 1000
+    gateway: GrpcGateway,
+    operations: Operations | None = None,
+    manner: Manner | None = None,
+    connections: GrpcConnections = DEFAULT_CONNECTIONS,
 ) -> Iterator[GrpcAddress]:
     """Serves until the block ends."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     limits = Limits(max_body_bytes=MAX_BODY_BYTES)
-    connections = GrpcConnections(most_streams, DEFAULT_LIMITS)
     arguments = (limits, operations or Operations(), manner or own_manner(), connections)
     server = GrpcServer(gateway, *arguments)  # type: ignore[arg-type]
     bound = bind("127.0.0.1", 0)

@@ -13,6 +13,8 @@ import tritonclient.grpc.aio as triton_aio
 from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from service.api.grpc.connections import GrpcConnections
+from service.limit_settings import DEFAULT_LIMITS
 from tests.service.api.grpc.gateways import GrpcGateway
 from tests.service.api.grpc.serving import GrpcAddress, serve_grpc
 from tests.service.api.grpc.test_infer import given
@@ -65,7 +67,10 @@ async def test_many_calls_on_one_loop(served: GrpcAddress) -> None:
 
 def test_calls_that_one_connection_has_open_are_bounded(gateway: GrpcGateway) -> None:
     """The third waits with the caller until one of the two is over."""
-    with serve_grpc(gateway, most_streams=2) as address, grpc.insecure_channel(address.url) as channel:
+    with (
+        serve_grpc(gateway, connections=GrpcConnections(2, DEFAULT_LIMITS)) as address,
+        grpc.insecure_channel(address.url) as channel,
+    ):
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         assert stub.ModelInfer(request_of("identity"))
         open_ = [stub.ModelInfer.future(request_of("slow")) for _ in range(2)]
