@@ -87,6 +87,7 @@ def _read(settings: RedisSettings) -> tuple[type[AbstractConnection], dict[str, 
         options = {"host": "localhost", "port": 6379, **options, **_keep_alive()}
     if settings.password.get_secret_value():
         options["password"] = settings.password.get_secret_value()
+    # Without a socket_timeout no command passes asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
     options |= {"protocol": _RESP, "socket_timeout": None, "socket_connect_timeout": CONNECT}
     return kind, options
 

@@ -75,14 +75,16 @@ async def slow(redis: RedisServer) -> AsyncIterator[None]:
     """It does nothing for 20 ms, answers what has come, and so on."""
     async with Redis(port=redis.port) as client:
 
+        healed = asyncio.Event()
+
         async def nap() -> None:
-            while True:
+            while not healed.is_set():
                 await client.execute_command("DEBUG", "SLEEP", _NAP)
 
         napping = asyncio.create_task(nap())
         yield
-        napping.cancel()
-        await asyncio.wait([napping])
+        healed.set()
+        await napping
 
 
 @asynccontextmanager
