@@ -35,7 +35,7 @@ class RequestKeys:
             return None
         if not request.content:
             request.content = content_of(request)
-        fields = [_KIND, asking, request.content]
+        fields = [_KIND, asking, request.content, self._wanted(request) if request.outputs else b""]
         if hints.variant or hints.min_quality or request.model in self._catalog.routes:
             route = self._catalog.routes.get(request.model)
             fields += word(hints.variant), _QUALITY.pack(hints.min_quality), route_field(route, request)
@@ -52,11 +52,18 @@ class RequestKeys:
             known = self._askings[tenant, model, version] = framed((word(tenant), word(model), word(version), digest))
         return known
 
+    def _wanted(self, request: InferRequest) -> bytes:
+        """The outputs, in any order; who names all of them wants what one wants who names none."""
+        offer = self._catalog.offer(request.model, request.version)
+        wanted = frozenset(request.outputs)
+        if offer is not None and wanted == {spec.name for spec in offer.signature.outputs}:
+            return b""
+        return framed([word(name) for name in sorted(wanted)])
+
 
 def content_of(request: InferRequest) -> bytes:
     """See `InferRequest.content`."""
-    wanted = framed(map(word, request.outputs))
-    return sha256(framed((tensors_field(request.inputs), parameters_field(request.parameters), wanted))).digest()
+    return sha256(framed((tensors_field(request.inputs), parameters_field(request.parameters)))).digest()
 
 
 def route_field(route: Route | None, request: InferRequest | GenerateRequest) -> bytes:

@@ -82,8 +82,8 @@ class InferRequest:
     `version` "" is the newest served. `outputs` () is all of them. `deadline`: seconds on the gateway's clock, inf for
     none. `priority`: 1 is the most urgent, 0 the model's default. `parameters`: those the protocol gives no meaning;
     models see them. `sequence`: None where it is no part of one. `timeout`: microseconds that the caller named, 0 none;
-    the deadline has them already. `content`: SHA-256 of inputs, parameters and outputs, b"" where nobody needed it yet;
-    a request that is made of another does not take it over.
+    the deadline has them already. `content`: SHA-256 of inputs and parameters, b"" where nobody needed it yet; a
+    request that is made of another does not take it over.
     """
 
     model: str

@@ -94,6 +94,7 @@ SAME: dict[str, Change] = {
     "deadline": lambda request: replace(request, deadline=5.0),
     "explain": hints(explain=True),
     "a header that no rule names": hints(headers={b"x-other": b"1"}),
+    "the order of outputs": lambda request: replace(request, outputs=("z", "y")),
     "the order of inputs": lambda request: replace(request, inputs=dict(reversed(request.inputs.items()))),
 }
 
@@ -127,6 +128,11 @@ def test_other_files_and_other_rules_are_other_keys() -> None:
     setting.catalog.show(replace(model, versions={"1": Served(served.intake, served.replica)}))
     found.append(keys.of(base()))
     assert len(set(found)) == 3
+
+
+def test_who_names_all_outputs_wants_what_one_wants_who_names_none(keys: RequestKeys) -> None:
+    named, none = (replace(base(), outputs=outputs) for outputs in (("OUT",), ()))
+    assert keys.of(named) == keys.of(none)
 
 
 def test_where_nothing_is_open_there_is_no_key(keys: RequestKeys) -> None:
