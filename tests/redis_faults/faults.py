@@ -74,7 +74,6 @@ async def read_only(redis: RedisServer) -> AsyncIterator[None]:
 async def slow(redis: RedisServer) -> AsyncIterator[None]:
     """It does nothing for 20 ms, answers what has come, and so on."""
     async with Redis(port=redis.port) as client:
-
         healed = asyncio.Event()
 
         async def nap() -> None:
