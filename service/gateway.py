@@ -53,8 +53,9 @@ class Gateway:
 
     def infer(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
         """Answers a request; raises `BatchyardError` only. Cancelling the awaiting task drops the work."""
-        billing, traced = self._billing, self._infer_traced
-        return traced(request) if billing is None else billing.infer(request, traced)
+        if self._billing is None:
+            return self._infer_traced(request)
+        return self._billing.infer(request, self._infer_traced)
 
     def _infer_traced(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
         if self._tracing.on:
@@ -77,8 +78,9 @@ class Gateway:
 
     def stream(self, request: InferRequest) -> Coroutine[Any, Any, Responses]:
         """Accepts a request that may have any number of answers; raises `BatchyardError` only, as does reading them."""
-        billing, traced = self._billing, self._stream_traced
-        return traced(request) if billing is None else billing.stream(request, traced)
+        if self._billing is None:
+            return self._stream_traced(request)
+        return self._billing.stream(request, self._stream_traced)
 
     def _stream_traced(self, request: InferRequest) -> Coroutine[Any, Any, Responses]:
         if self._tracing.on:
