@@ -16,7 +16,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
-from tests.conftest import serving
+from tests.conftest import ROOT, serving
 
 MODEL = """
 backend: "identity" max_batch_size: 8 dynamic_batching { }
@@ -133,6 +133,17 @@ def test_statistics_are_triton_s(http: httpx.Client, url: str) -> None:
     }
     with triton_http.InferenceServerClient(url.removeprefix("http://")) as client:
         assert client.get_inference_statistics("cached")["model_stats"][0]["inference_stats"]["cache_hit"]["ns"] > 0
+
+
+def test_embeddings_by_a_route_that_is_cached(tmp_path: Path) -> None:
+    if not any((ROOT / "model_repository" / "minilm_onnx").glob("[0-9]*/*")):
+        pytest.skip("the shipped models are not built: run `batchyard build`")
+    config = tmp_path / "gateway.toml"
+    config.write_text('models = ["minilm_onnx"]\n[routes.kept]\nvariants = ["minilm_onnx"]\ncache = true\n')
+    with serving("--config", str(config)) as url, httpx.Client(base_url=url, timeout=30) as http:
+        told = [http.post("/v1/embeddings", json={"model": "kept", "input": "my card"}) for _ in range(2)]
+    assert [one.headers["x-cache"] for one in told] == ["miss", "hit"]
+    assert told[0].json() == told[1].json()
 
 
 @pytest.fixture(scope="module")
