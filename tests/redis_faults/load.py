@@ -13,7 +13,7 @@ from tests.chaos.callers import Callers
 from tests.chaos.ledger import Entry, Ledger
 from tests.chaos.questions import PLAIN, Answer, Question, Questions
 
-RATE = 100.0
+RATE = 50.0
 """New questions a second."""
 LATER = 0.2
 """Seconds until the second gateway is asked the same."""
