@@ -169,7 +169,6 @@ async def test_tenants_share_nothing() -> None:
     requests = [setting.request("a", hints=hints) for hints in (ours, theirs, ours, theirs)]
     assert await setting.verdicts(requests) == ["miss", "miss", "hit", "hit"]
     setting["a"].hold = asyncio.Event()
-    setting.memory.put(b"", setting.memory.get(b""), 0, 0, 0)  # type: ignore[arg-type]
     array = {"IN": np.full((1, 2), 3, np.float32)}
     flying = [
         asyncio.create_task(setting.gateway.infer(InferRequest("a", dict(array), hints=h))) for h in (ours, theirs)
