@@ -91,7 +91,11 @@ class SemanticCache:
             return None
         deadline = min(request.deadline, self._around.clock() + _PATIENCE)
         hints = Hints(tenant=request.hints.tenant, bill=request.hints.bill)
-        reading = await self._reader.read(question, deadline, request.priority, hints)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                reading = await self._reader.read(question, deadline, request.priority, hints)
+        except TimeoutError:
+            return None
         if reading is None or reading.confidence < self._settings.least_confidence:
             return None
         facts = framed(fact.encode() for fact in reading.facts.settled)

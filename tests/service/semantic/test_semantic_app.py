@@ -27,6 +27,13 @@ NAMES: dict[str, dict[str, object]] = {
     "doubted": SEMANTIC | {"sample": 1.0, "alike": 1.0, "least_samples": 2},
     "blind": SEMANTIC | {"encoder": "nothing"},
 }
+DESK = {
+    "model": "echo",
+    "classifier": "intent",
+    "system": "You work for a bank.",
+    "policies": SHIPPED.parent / "pipelines" / "bank.toml",
+    "cache": True,
+}
 LOST = ("I lost my card, what should I do?", "I have lost my card. What do I do?")
 """Two messages that mean the same."""
 PATIENCE = 20
@@ -47,8 +54,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         {
             "model_repository": [root],
             "routes": routes | {"minilm": {"variants": ["minilm_onnx"]}},
-            "pipelines": {},
-            "semantic": NAMES,
+            "pipelines": {"desk": DESK},
+            "semantic": NAMES | {"desk": SEMANTIC},
             "tenants": tenants,
         }
     )
@@ -91,6 +98,15 @@ def test_a_stream_of_it(http: httpx.Client) -> None:
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == LOST[0]
     assert len(chunks) > 10
     assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_a_pipeline_tells_what_it_found_out(http: httpx.Client) -> None:
+    answers = [http.post(CHAT, json=body(text, "desk", seed=6)) for text in (LOST[0], LOST[0], LOST[1])]
+    assert [answer.headers["x-cache"] for answer in answers] == ["miss", "hit", "semantic"]
+    for name in ("x-model", "x-engine", "x-batchyard-intent", "x-batchyard-confidence", "x-batchyard-policy"):
+        assert len({answer.headers[name] for answer in answers}) == 1
+    assert answers[0].headers["x-model"] == "desk:1"
+    assert answers[0].json()["choices"] == answers[1].json()["choices"] == answers[2].json()["choices"]
 
 
 @pytest.mark.parametrize(
