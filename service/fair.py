@@ -41,8 +41,9 @@ class VirtualTime:
 
     def reset(self) -> None:
         """Nothing waits: nobody is owed anything."""
-        self._now = 0.0
-        self._tags.clear()
+        if self._tags:
+            self._now = 0.0
+            self._tags.clear()
 
 
 def most_held(free: int) -> int:

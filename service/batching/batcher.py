@@ -83,7 +83,8 @@ class Batcher:
         self._taken = 0
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._suspects.tickets) + len(self._bulk.waiting)
+        waits = len(self._urgent) + len(self._suspects.tickets)
+        return waits + len(self._bulk.waiting) if self._bulk.waiting.flows else waits
 
     def ticket(self, waiting: Waiting, part: int, tensors: Tensors, rows: int, cost: int, when: When) -> Ticket:
         """See `Levels.ticket`."""
@@ -212,7 +213,7 @@ class Batcher:
 
     def _fitting(self, now: float) -> Composer:
         """What makes batches that fit into the memory there is, and keep no other tenant waiting for long."""
-        share = min(self._memory.at(now), self._company.share(self.composer, self._cost, now))
+        share = min(self._memory.at(now), self._company.share(self.composer, self._cost, self._urgent, now))
         if share != self._share:
             self._share = share
             self.forecast.limit(self.composer if share == 1.0 else self.composer.limited(share))

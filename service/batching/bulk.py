@@ -37,6 +37,8 @@ class Bulk:
         others.
         """
         ripe: list[Ticket] = []
+        if not self.waiting.flows:
+            return ripe
         for flow in self.waiting.flows.values():
             mine = _ripe(flow.tickets, now)
             flow.remove(mine)

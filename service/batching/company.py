@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from service.batching.compose import Composer
 from service.batching.cost import CostModel
+from service.batching.fair_queue import FairQueue
 
 STAYS = 1.0
 """Seconds after its last request that a tenant counts as there."""
@@ -34,17 +35,22 @@ class Company:
                 self.several, self._until = True, now + STAYS
             self._last = tenant
 
-    def share(self, composer: Composer, cost: CostModel, now: float) -> float:
-        """The share of a full batch that the next may have: the smallest that still has `RATE`.
+    def share(self, composer: Composer, cost: CostModel, queue: FairQueue, now: float) -> float:
+        """The share of a full batch that the next may have: the smallest that still has `RATE`; or a quarter of what
+        waits of all but the tenant that has most, since small batches must not become the limit of the others.
 
         One batch in a while is a step smaller, so that it is known what that costs.
         """
         if now >= self._until:
             return 1.0
-        if now < self._looked + STAYS:
+        if now >= self._looked + STAYS:
+            self._looked, self._share = now, _small(composer, cost)
+            return max(_SMALLEST, _STEP * self._share)
+        costs = [flow.cost for flow in queue.flows.values()]
+        if len(costs) < 2:
             return self._share
-        self._looked, self._share = now, _small(composer, cost)
-        return max(_SMALLEST, _STEP * self._share)
+        most = max(shape.slots for shape in composer.shapes())
+        return min(1.0, max(self._share, (sum(costs) - max(costs)) / most / 4))
 
 
 def _small(composer: Composer, cost: CostModel) -> float:

@@ -26,6 +26,7 @@ class FairQueue:
 
     _time: VirtualTime = field(default_factory=VirtualTime)
     flows: dict[str, Flow] = field(default_factory=dict)
+    _spare: Flow = field(default_factory=Flow)
 
     def __len__(self) -> int:
         return sum([len(flow.tickets) for flow in self.flows.values()])
@@ -50,7 +51,8 @@ class FairQueue:
         tenant = ticket.waiting.tenant
         flow = self.flows.get(tenant.name)
         if flow is None:
-            flow = self.flows[tenant.name] = Flow(tenant=tenant)
+            flow = self.flows[tenant.name] = Flow(tenant=tenant) if self.flows else self._spare
+            flow.tenant = tenant
         flow.add(ticket)
 
     def first(self) -> Ticket:
@@ -59,9 +61,9 @@ class FairQueue:
 
     def in_turn(self, most: int) -> Sequence[Ticket]:
         """The next tickets in the order of their start tags: at least `most` of them, or all there are."""
+        if (lone := self._lone()) is not None:
+            return lone.tickets
         flows = list(self.flows.values())
-        if len(flows) == 1:
-            return flows[0].tickets
         order: list[Ticket] = []
         heap = [(self._time.start(flow.tenant), flow.tickets[0].due, number, 0) for number, flow in enumerate(flows)]
         heapify(heap)
@@ -81,6 +83,8 @@ class FairQueue:
 
         Its tenant's own that is due before; and of each of the others what begins before the newcomer's start tag.
         """
+        if not self.flows:
+            return 0, 0
         mine = self.flows.get(tenant.name)
         own = mine.cost_before(due) if mine else 0
         if mine and len(self.flows) == 1:
@@ -96,24 +100,33 @@ class FairQueue:
 
     def remove(self, tickets: Collection[Ticket]) -> None:
         """Takes out those of these that are in it; their tenants pay for them."""
-        parts = self._parts(tickets)
-        if not parts:
+        if (lone := self._lone()) is not None:
+            self._time.begin(self._time.start(lone.tenant))
+            self._pay(lone, tickets)
             return
-        self._time.begin(min([self._time.start(flow.tenant) for flow, _ in parts]))
-        for flow, mine in parts:
-            before = flow.cost
-            flow.remove(mine)
-            self._time.charge(flow.tenant, before - flow.cost)
-        self.tidy()
-
-    def _parts(self, tickets: Collection[Ticket]) -> list[tuple[Flow, Collection[Ticket]]]:
-        """Those of each tenant."""
-        if len(self.flows) == 1:
-            return [(flow, tickets) for flow in self.flows.values()]
         parts: dict[str, list[Ticket]] = {}
         for ticket in tickets:
             parts.setdefault(ticket.waiting.tenant.name, []).append(ticket)
-        return [(self.flows[name], mine) for name, mine in parts.items() if name in self.flows]
+        flows = [self.flows[name] for name in parts if name in self.flows]
+        if flows:
+            self._time.begin(min([self._time.start(flow.tenant) for flow in flows]))
+        for flow in flows:
+            self._pay(flow, parts[flow.tenant.name])
+
+    def _pay(self, flow: Flow, tickets: Collection[Ticket]) -> None:
+        before = flow.cost
+        flow.remove(tickets)
+        if flow.tickets or len(self.flows) > 1:
+            self._time.charge(flow.tenant, before - flow.cost)
+        if not flow.tickets:
+            self.tidy()
+
+    def _lone(self) -> Flow | None:
+        """That of the only tenant that has something waiting."""
+        if len(self.flows) == 1:
+            for flow in self.flows.values():
+                return flow
+        return None
 
     def drop_gone(self) -> None:
         """Drops those that nobody waits for."""
@@ -123,14 +136,17 @@ class FairQueue:
 
     def clear(self) -> list[Ticket]:
         """Empties it; returns what waited."""
-        tickets = self.tickets
-        self.flows = {}
-        self._time.reset()
+        tickets = [ticket for flow in self.flows.values() for ticket in flow.clear()]
+        self.tidy()
         return tickets
 
     def tidy(self) -> None:
         """After tickets were taken out of flows."""
-        if not all(flow.tickets for flow in self.flows.values()):
-            self.flows = {name: flow for name, flow in self.flows.items() if flow.tickets}
-            if not self.flows:
-                self._time.reset()
+        for flow in self.flows.values():
+            if not flow.tickets:
+                break
+        else:
+            return
+        self.flows = {name: flow for name, flow in self.flows.items() if flow.tickets}
+        if not self.flows:
+            self._time.reset()
