@@ -8,6 +8,7 @@ Caching and Zipf-like Distributions", 1999).
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from random import Random
@@ -58,7 +59,7 @@ def measure(url: str, step: Step) -> tuple[list[Row], list[str]]:
     day = messages(_DAY, _SEED)
     asked = f"{url}/v2/models/{_MODEL}/infer"
     cached, computed, ratios, hits = [], [], [], 0.0
-    bad = 0
+    bad: Counter[str] = Counter()
     for number in range(ROUNDS):
         step("a day of a bank, without the cache")
         without = replay(asked, [_request(asked, text, number, _NO_STORE) for text in day[::_SHARE]], *_LOAD)
@@ -67,13 +68,21 @@ def measure(url: str, step: Step) -> tuple[list[Row], list[str]]:
         computed.append(_rate(without))
         cached.append(_rate(with_it))
         ratios.append(cached[-1] / computed[-1])
-        bad += sum(one.status != 200 for one in (*without, *with_it))
+        bad.update(f"{one.status} {one.body[:160]!r}" for one in (*without, *with_it) if one.status != 200)
         hits = sum(b"x-cache: hit" in one.head for one in with_it) / len(with_it)
     rows = [
         Row(f"a day of a bank, no cache, {CONNECTIONS} conn.", median(computed), tuple(computed)),
-        Row(f"a day of a bank, cache, {CONNECTIONS} conn.", median(cached), tuple(cached), median(ratios), errors=bad),
+        Row(
+            f"a day of a bank, cache, {CONNECTIONS} conn.",
+            median(cached),
+            tuple(cached),
+            median(ratios),
+            errors=bad.total(),
+        ),
     ]
-    return rows, [f"a day of a bank: {_DAY} messages, {len(set(day))} different, {hits:.0%} hits; seed {_SEED}"]
+    return rows, [f"a day of a bank: {_DAY} messages, {len(set(day))} different, {hits:.0%} hits; seed {_SEED}"] + [
+        f"{count} times {what}" for what, count in bad.most_common(3)
+    ]
 
 
 def _request(url: str, text: str, number: int, headers: str) -> bytes:
