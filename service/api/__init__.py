@@ -11,6 +11,7 @@ from service.api.endpoint import AnswerCall, HotEndpoint
 from service.api.errors import Shape, openai_shape, v2_shape
 from service.api.fallback import Fallback
 from service.api.headers import RequestIds, request_id_source
+from service.api.hot_paths import HotPaths
 from service.api.key_check import KeyCheck
 from service.api.limits import Limits
 from service.api.manner import MANNERS, Manner, own_manner
@@ -57,7 +58,9 @@ def mount(
         told = (b"x-request-id", request_id(dict(request.scope["headers"])))
         response.raw_headers += [told, NO_SNIFFING]
 
-    app.router.routes[:0] = _hot_routes(gateway, limits, request_id, manner)
+    hot = _hot_routes(gateway, limits, request_id, manner)
+    app.router.routes[:0] = hot
+    app.add_middleware(HotPaths, hot)
     for router in (
         V2Statistics(gateway).routes(),
         V2Settings(gateway, operations, limits).routes(),
