@@ -36,9 +36,7 @@ class Classifier:
         self._infer = infer
         self._trouble = ""
 
-    async def classify(
-        self, text: str, deadline: float, priority: int, hints: Hints = NO_HINTS
-    ) -> Intent | None:
+    async def classify(self, text: str, deadline: float, priority: int, hints: Hints = NO_HINTS) -> Intent | None:
         """The intent of a text; None, and a line in the log, where the classifier cannot tell.
 
         `hints`: of the call for which it is asked; who calls, and who pays, counts here too.

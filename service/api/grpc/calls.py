@@ -64,9 +64,7 @@ class Reception:
         self._in_hand = in_hand
         self._accounts = accounts
 
-    async def run(
-        self, context: Context, needed: Needed, work: Callable[[Call], Awaitable[Result]]
-    ) -> Result | None:
+    async def run(self, context: Context, needed: Needed, work: Callable[[Call], Awaitable[Result]]) -> Result | None:
         """What `work` gives; where it raises, None, and the call ends with the status of that. `needed`: what the
         key of the caller must open."""
         headers = _headers(context)
