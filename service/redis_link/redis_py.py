@@ -47,14 +47,16 @@ class Dialler:
             if isinstance(error, RedisError | OSError | UnicodeError):
                 raise LineError(_told(error)) from error
             raise
-        return RedisPyLine(connection)
+        return RedisPyLine(connection, connection._writer.transport)  # type: ignore[union-attr]
 
 
 class RedisPyLine:
-    """A `Line`. `connection`: open. No task but the one that reads reads from it, none but the one that sends sends."""
+    """A `Line`. `connection`: open, over `transport`. No task but the one that reads reads from it, none but the one
+    that sends sends."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, transport: asyncio.WriteTransport) -> None:
         self._connection = connection
+        self._transport = transport
 
     async def send(self, commands: Iterable[tuple[bytes, ...]]) -> None:
         packed = self._connection.pack_commands(commands)
@@ -75,6 +77,7 @@ class RedisPyLine:
 
     async def close(self) -> None:
         await self._connection.disconnect(nowait=True)
+        self._transport.abort()  # a hung one takes nothing of what is written yet, and would keep the file open
 
 
 def _read(settings: RedisSettings) -> tuple[type[AbstractConnection], dict[str, Any]]:

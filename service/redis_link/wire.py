@@ -115,7 +115,7 @@ class Wire:
             self._silent = 0
             self._counts.seconds.observe(self._loop.time() - command.begun)
             command.settle(cast(Answer, reply))
-        if command.kind == "put":
+        if command.kind != "get":
             self._health.stored()
 
     def _refused(self, command: Command, refusal: Refusal) -> None:
@@ -132,6 +132,9 @@ class Wire:
             self._health.refused(refusal.text)
 
     def _look_again(self, turn: list[Command]) -> None:
+        if turn is self._turn:  # not written yet; what comes from now on is looked at in its own time
+            self._again += turn
+            self._turn = []
         if any(command.open for command in turn):
             self._loop.call_later(self._bounds.seconds * _LAST_LOOK, self._expire, turn)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -71,6 +72,19 @@ async def test_a_hung_one_is_asked_no_more(redis_server: RedisServer) -> None:
         redis_server.go_on()
         await until(lambda: link.counts.up)
         assert await link.get(b"key") == b"value"
+
+
+async def test_a_hung_one_that_takes_no_more_bytes_keeps_nobody_waiting(redis_server: RedisServer) -> None:
+    """What is asked while the system's buffers are full cannot be written, and ends in its time nevertheless; nothing
+    of it keeps the connection open."""
+    async with linked(redis_server.url, SHORT) as link:
+        both = len(os.listdir("/proc/self/fd"))
+        redis_server.stop()
+        large = [asyncio.create_task(link.get(bytes(8000))) for _ in range(2000)]
+        await asyncio.sleep(0)
+        await lost(link)
+        assert set(await asyncio.gather(*large)) == {None}
+        await until(lambda: len(os.listdir("/proc/self/fd")) <= both - 2)
 
 
 async def test_a_slow_one_counts_as_away_until_it_is_quick(proxy: Proxy) -> None:
@@ -193,6 +207,19 @@ async def test_one_that_stores_nothing_is_still_read(
             await used_again(link)
             assert link.counts.writable
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
+
+
+async def test_a_script_that_is_run_tells_that_it_stores_again(redis_server: RedisServer) -> None:
+    """Where there is no cache nothing is put."""
+    store = Script(b"return {redis.call('INCR', KEYS[1])}")
+    with redis_server.client() as client:
+        async with linked(redis_server.url) as link:
+            client.config_set("maxmemory", "1")
+            assert await link.run(store, [b"n"], []) is None
+            assert not link.counts.writable
+            client.config_set("maxmemory", "0")
+            assert await link.run(store, [b"n"], []) == [1]
+            assert link.counts.writable
 
 
 async def test_a_replica_is_read_and_takes_nothing(redis_server: RedisServer) -> None:
