@@ -18,6 +18,7 @@ from service.routing.served import Served
 from service.telemetry.metrics import Metrics
 from service.telemetry.statistics import ModelStatistics
 from service.telemetry.tracing import Tracing
+from service.together import together
 from service.types import InferRequest, InferResponse, ModelInfo, Responses
 from service.watched import WatchedGeneration
 from service.watched_responses import WatchedResponses
@@ -56,6 +57,14 @@ class Gateway:
         if self._billing is None:
             return self._infer_traced(request)
         return self._billing.infer(request, self._infer_traced)
+
+    async def infer_all(self, requests: Sequence[InferRequest]) -> Sequence[InferResponse]:
+        """Answers the parts of one call at once, in order; when one fails the others are cancelled."""
+        if len(requests) == 1:
+            return (await self.infer(requests[0]),)
+        if self._billing is None:
+            return await together(map(self._infer_traced, requests))
+        return await self._billing.infer_all(requests, self._infer_traced)
 
     def _infer_traced(self, request: InferRequest) -> Coroutine[Any, Any, InferResponse]:
         if self._tracing.on:

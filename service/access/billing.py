@@ -1,12 +1,13 @@
 """What calls cost: one bill a call, on which its steps in other models add up."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from service.access.account import Account
 from service.access.accounts import Accounts
 from service.access.billed import BilledGeneration, BilledResponses, Spending
 from service.generating import GenerateRequest, Generation
+from service.together import together
 from service.types import Bill, InferRequest, InferResponse, Responses
 
 Infer = Callable[[InferRequest], Awaitable[InferResponse]]
@@ -52,6 +53,22 @@ class Billing:
             response = await infer(request)
             spending.answered(response)
             return response
+        finally:
+            spending.end()
+
+    async def infer_all(self, requests: Sequence[InferRequest], infer: Infer) -> Sequence[InferResponse]:
+        """The same for the parts of one call, which is admitted once; each part is a step of it."""
+        first = requests[0]
+        spending = await self._open(first)
+        for part in requests[1:]:
+            part.hints, part.priority = first.hints, first.priority
+        work = together(self.infer(part, infer) for part in requests)
+        if spending is None:
+            return await work
+        try:
+            responses = await work
+            spending.bill.tokens = sum([response.tokens for response in responses])
+            return responses
         finally:
             spending.end()
 

@@ -1,6 +1,5 @@
 """POST /v1/embeddings."""
 
-import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,24 +53,13 @@ class Embeddings:
             InferRequest(message.model, {name: array}, outputs=(output.name,), deadline=deadline, hints=hints)
             for name, array in embedding_tensors(message.model, signature, given)
         ]
-        responses = await while_connected(self._infer(requests), call.receive, limits.disconnect_delay)
+        responses = await while_connected(gateway.infer_all(requests), call.receive, limits.disconnect_delay)
         vectors = shorten(_vectors(responses, output.name), message.dimensions)
         tokens = sum([response.tokens for response in responses])
         body = encode_embeddings(vectors, message.model, message.encoding_format, tokens)
         slowest = _slowest(responses)
         headers = [JSON_TYPE, *answer_headers(slowest)]
         return Reply(OK, body, [*headers, explain_answer(slowest)] if hints.explain else headers)
-
-    async def _infer(self, requests: Sequence[InferRequest]) -> Sequence[InferResponse]:
-        """All answers, in order; when one fails the others are cancelled."""
-        if len(requests) == 1:
-            return (await self._gateway.infer(requests[0]),)
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._gateway.infer(request)) for request in requests]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        return [task.result() for task in tasks]
 
 
 def _vectors(responses: Sequence[InferResponse], name: str) -> Array:

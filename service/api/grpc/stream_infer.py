@@ -110,7 +110,9 @@ class _Stream:
             self.places.release()
 
     def _config(self, message: ModelInferRequest) -> ModelConfig | None:
-        """Of what may answer; None where nothing is known of it."""
+        """Of what may answer; None where nothing is known of it, or the caller may not know of it."""
+        if not self._call.tenant.may_ask(message.model_name):
+            return None
         try:
             info = self._gateway.model(message.model_name, message.model_version)
             return self._gateway.model(info.variants[0]).config if info.variants else info.config

@@ -67,6 +67,36 @@ async def test_steps_are_on_the_bill_of_the_call_once() -> None:
     assert (counters.requests["app"], counters.tokens["app"], counters.engine_seconds["app"]) == (1, 7, 0.5)
 
 
+def parts() -> list[InferRequest]:
+    hints = Hints(tenant=Tenant("app"))
+    return [InferRequest("m", {}, priority=1, hints=hints) for _ in range(3)]
+
+
+async def test_the_parts_of_a_call_are_admitted_once_and_all_paid_for() -> None:
+    billing, counters, accounts = opened(max_concurrency=1, min_quality=0.5, priority=2)
+    asked = parts()
+    assert [one.tokens for one in await billing.infer_all(asked, answer)] == [7, 7, 7]
+    assert [(one.priority, one.hints.min_quality) for one in asked] == [(2, 0.5)] * 3
+    assert (counters.requests["app"], counters.tokens["app"], counters.engine_seconds["app"]) == (1, 21, 0.75)
+    assert [one.running for one in accounts] == [0]
+
+
+async def test_parts_that_were_done_before_another_failed_are_paid_for() -> None:
+    billing, counters, accounts = opened(max_concurrency=1)
+    numbers = iter(range(3))
+
+    async def broken(asked: InferRequest) -> InferResponse:
+        if next(numbers) == 1:
+            await asyncio.sleep(0)
+            raise EngineFailedError("the second part is poison")
+        return await answer(asked)
+
+    with pytest.raises(EngineFailedError):
+        await billing.infer_all(parts(), broken)
+    assert (counters.requests["app"], counters.engine_seconds["app"]) == (1, 0.5)
+    assert [one.running for one in accounts] == [0]
+
+
 async def test_a_call_that_fails_pays_for_the_steps_that_were_done() -> None:
     billing, counters, accounts = opened()
 

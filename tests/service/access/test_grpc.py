@@ -101,6 +101,16 @@ def test_streams_are_admitted_request_by_request(client: triton.InferenceServerC
     assert "may use 2 requests within 3600 s" in refused.message()
 
 
+def test_streams_tell_nothing_of_models_that_may_not_be_asked(client: triton.InferenceServerClient) -> None:
+    found: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: found.put((result, error)), headers=bearer("blind"))
+    for name in ("echo", "nothing"):
+        client.async_stream_infer(name, tensors())
+    told = [found.get(timeout=20)[1].message() for _ in range(2)]
+    client.stop_stream()
+    assert told == [f"this key may not ask {name!r}; it may ask identity" for name in ("echo", "nothing")]
+
+
 def test_what_is_left_goes_home_behind_the_answer(server: Served) -> None:
     with grpc.insecure_channel(server.grpc) as channel:
         stub = triton.service_pb2_grpc.GRPCInferenceServiceStub(channel)

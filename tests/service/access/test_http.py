@@ -81,7 +81,8 @@ def test_scopes(server: Served) -> None:
 
 def test_a_tenant_knows_only_what_it_may_ask(server: Served) -> None:
     with server.client("narrow") as narrow, server.client("app") as app:
-        assert [model["id"] for model in app.get("/v1/models").json()["data"]] == ["echo", "identity", "slow", "twice"]
+        known = [model["id"] for model in app.get("/v1/models").json()["data"]]
+        assert known == ["echo", "identity", "slow", "twice", "vectors"]
         assert [model["id"] for model in narrow.get("/v1/models").json()["data"]] == ["echo", "identity"]
         index = narrow.post("/v2/repository/index").json()
         assert {entry["name"] for entry in index} == {"echo", "identity"}
@@ -157,6 +158,18 @@ def test_an_ensemble_costs_all_its_steps_and_one_request(server: Served) -> None
         single = usage(client)["engine_seconds"] - after["engine_seconds"]  # type: ignore[operator]
     assert spent >= 0.04
     assert 0.02 <= single < spent
+
+
+def test_an_embeddings_call_of_several_parts_is_one_request(server: Served) -> None:
+    with server.client("busy") as client:
+        before = usage(client)
+        answer = client.post("/v1/embeddings", json={"model": "vectors", "input": [[1, 2], [3], [4, 5, 6]]})
+        assert answer.status_code == 200, answer.text
+        after = usage(client)
+    assert [one["embedding"] for one in answer.json()["data"]] == [[2], [1], [3]]
+    assert after["requests"] == before["requests"] + 1  # type: ignore[operator]
+    assert after["tokens"] == before["tokens"] + answer.json()["usage"]["total_tokens"]  # type: ignore[operator]
+    assert after["engine_seconds"] > before["engine_seconds"]  # type: ignore[operator]
 
 
 def test_generated_text_is_charged_its_usage(server: Served) -> None:

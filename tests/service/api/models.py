@@ -23,6 +23,7 @@ from service.errors import (
 )
 from service.generating import GenerateRequest, Generation
 from service.responses import OneResponse
+from service.together import together
 from service.types import DIRECT, InferRequest, InferResponse, ModelInfo, Prediction, Responses, Timing
 from tests.service.api.talkers import ROUTED, TALKERS, Talker
 
@@ -158,6 +159,9 @@ class TestGateway:
         timing = Timing(0.0015, 0.00225, 4, 30, 40, Prediction(0.001, 0.004, 0.0085), 0.005)
         routed = ROUTED if request.hints.variant else DIRECT
         return InferResponse(found.name, version, outputs, "numpy", timing, tokens, routed)
+
+    async def infer_all(self, requests: Sequence[InferRequest]) -> Sequence[InferResponse]:
+        return await together(map(self.infer, requests))
 
     async def stream(self, request: InferRequest) -> Responses:
         return OneResponse(await self.infer(request))
