@@ -14,6 +14,7 @@ _ENDING = re.compile(
 )
 _MASKED = re.compile(r"[*x•]{2,}[ -]?(\d{4})\b")
 _IDENTIFIER = re.compile(r"\b(?=\w*[a-z])(?=\w*\d)\w+\b")
+_UNREAD = re.compile(r"\S*\d\S*")
 _NEGATION = re.compile(
     r"n['’]t\b|\b(?:not|no|never|none|nothing|neither|nor|without|cannot|cant|dont|wont|didnt|isnt)\b"
 )
@@ -22,14 +23,14 @@ _NEGATION = re.compile(
 @dataclass(frozen=True, slots=True)
 class Facts:
     """`settled`: accounts, card digits, dates, numbers with their units, identifiers and negations, canonical, a kind
-    in the order of the text. `currencies`: of the amounts among them."""
+    in the order of the text. `currencies`: of each number among them, "" where it names none."""
 
     settled: tuple[str, ...]
-    currencies: frozenset[str]
+    currencies: tuple[str, ...]
 
     def fits(self, other: "Facts") -> bool:
-        """Are all facts equal? An amount whose currency only one of the two names is the same amount."""
-        same = self.currencies == other.currencies or not self.currencies or not other.currencies
+        """Are all facts equal? Amounts whose currencies only one of the two names are the same amounts."""
+        same = self.currencies == other.currencies or not any(self.currencies) or not any(other.currencies)
         return self.settled == other.settled and same
 
 
@@ -52,5 +53,6 @@ def facts_of(text: str) -> Facts:
     text = numbers.rest
     settled += [*dates, *numbers.values, *numbers.named]
     take(_IDENTIFIER, "id")
+    take(_UNREAD, "written")
     settled += ["not"] * len(_NEGATION.findall(text))
-    return Facts(tuple(settled), frozenset(numbers.currencies))
+    return Facts(tuple(settled), tuple(numbers.currencies))

@@ -36,7 +36,7 @@ _UNITS: Mapping[str, str] = MappingProxyType(
     | {"sec": "second", "secs": "second", "min": "minute", "mins": "minute", "hr": "hour", "hrs": "hour"}
     | {"pence": "penny", "p": "penny", "penny": "penny", "st": "th", "nd": "th", "rd": "th", "th": "th"}
 )
-_SCALES: Mapping[str, Decimal] = MappingProxyType({"k": Decimal(1000), "m": Decimal(10**6)})
+_SCALES: Mapping[str, str] = MappingProxyType({"k": "e3", "m": "e6"})
 
 
 def _any_of(words: Mapping[str, str]) -> str:
@@ -52,25 +52,24 @@ _CURRENCY = re.compile(rf"(?<!\w)(?:{_any_of(_CODES)})(?!\w)|[€£¥₹$]")
 
 
 class Numbers:
-    """What a text says in numbers. `values`: canonical, in order, with their units. `currencies`: of its amounts.
+    """What a text says in numbers. `values`: canonical, in order, with their units. `currencies`: of each, "" for none.
 
     `named`: currencies that stand alone. `rest`: the text without all these.
     """
 
     def __init__(self, text: str) -> None:
         self.values: list[str] = []
-        self.currencies: set[str] = set()
+        self.currencies: list[str] = []
         self.rest = _NUMBER.sub(self._take, in_digits(text))
         self.named = [currency_of(found.group()) for found in _CURRENCY.finditer(self.rest)]
 
     def _take(self, found: re.Match[str]) -> str:
         value = canonical(found["digits"])
         if found["scale"] and not value.startswith("'"):
-            value = _plain(Decimal(value) * _SCALES[found["scale"]])
+            value = _plain(Decimal(value + _SCALES[found["scale"]]))
         before, after = found["before"] or "", found["after"] or ""
-        for word in (before, after):
-            if word in _SYMBOLS or word in _CODES:
-                self.currencies.add(currency_of(word))
+        named = {currency_of(word) for word in (before, after) if word in _SYMBOLS or word in _CODES}
+        self.currencies.append(" ".join(sorted(named)))
         unit = _UNITS.get(after, "")
         self.values.append(("-" if found["minus"] else "") + value + (f" {unit}" if unit else ""))
         return " "
@@ -99,7 +98,9 @@ def canonical(digits: str) -> str:
 
 
 def _plain(value: Decimal) -> str:
-    return f"{value.normalize():f}"
+    """To the last digit, however many there are."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def in_digits(text: str) -> str:

@@ -59,6 +59,14 @@ DIFFERENT = [
     ("exchange to euros", "exchange to dollars"),
     ("my card is here", "my card is not here"),
     ("I can pay", "I can't pay"),
+    ("I paid .5 dollars", "I paid .7 dollars"),
+    ("version 1.2.3", "version 1.2.4"),
+    ("items 3,4,5", "items 3,4,6"),
+    ("code _5_", "code _6_"),
+    ("code é5", "code é6"),
+    ("reference 1" + 30 * "0", "reference 1" + 29 * "0" + "1"),
+    ("from $5 to €6", "from €5 to $6"),
+    ("$5 and 6", "5 and $6"),
 ]
 
 
