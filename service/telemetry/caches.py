@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from service.telemetry.series import Series
+from service.telemetry.tally import Tally
 
 
 class CacheUsage(NamedTuple):
@@ -25,15 +26,15 @@ class CachesCollector(Collector):
         self._series = series
 
     def collect(self) -> Iterator[Metric]:
-        families: tuple[tuple[str, str, Callable[[Series], int]], ...] = (
-            ("batchyard_cache_hits", "Requests whose answer the cache had", lambda s: s.tally.hits),
-            ("batchyard_cache_misses", "Requests whose answer was computed and stored", lambda s: s.tally.misses),
-            ("batchyard_cache_coalesced", "Requests that joined an equal one", lambda s: s.tally.coalesced),
+        families: tuple[tuple[str, str, Callable[[Tally], int]], ...] = (
+            ("batchyard_cache_hits", "Requests whose answer the cache had", lambda t: t.hits),
+            ("batchyard_cache_misses", "Requests whose answer was computed and stored", lambda t: t.misses),
+            ("batchyard_cache_coalesced", "Requests that joined an equal one", lambda t: t.coalesced),
         )
         for name, text, count_of in families:
             family = CounterMetricFamily(name, text, labels=("model", "version"))
             for key, series in self._series.items():
-                family.add_metric(key, count_of(series))
+                family.add_metric(key, series.ever(count_of))
             yield family
         usage = self.usage()
         yield GaugeMetricFamily("batchyard_cache_bytes", "Memory that cached answers take", usage.bytes)

@@ -28,31 +28,31 @@ FAILURES = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 """Triton's reasons for the failure of a request, each with a line whether it happened or not."""
 _TRITON: Mapping[str, tuple[str, Callable[[Series], float]]] = {
     "nv_inference_request_success": ("Number of answered requests", lambda s: s.answered),
-    "nv_inference_count": ("Number of inferences performed, one a text", lambda s: s.tally.rows),
-    "nv_inference_exec_count": ("Number of batches run", lambda s: s.tally.executions),
+    "nv_inference_count": ("Number of inferences performed, one a text", lambda s: s.ever(lambda t: t.rows)),
+    "nv_inference_exec_count": ("Number of batches run", lambda s: s.ever(lambda t: t.executions)),
     "nv_inference_request_duration_us": ("Cumulative time of requests, microseconds", lambda s: s.request.total * 1e6),
     "nv_inference_queue_duration_us": ("Cumulative time of waiting, microseconds", lambda s: s.queue.total * 1e6),
     "nv_inference_compute_input_duration_us": (
         "Cumulative time of laying out batches, microseconds",
-        lambda s: s.tally.input * 1e6,
+        lambda s: s.ever(lambda t: t.input) * 1e6,
     ),
     "nv_inference_compute_infer_duration_us": (
         "Cumulative time of computing, microseconds",
-        lambda s: s.tally.infer * 1e6,
+        lambda s: s.ever(lambda t: t.infer) * 1e6,
     ),
     "nv_inference_compute_output_duration_us": (
         "Cumulative time of taking batches apart, microseconds",
-        lambda s: s.tally.output * 1e6,
+        lambda s: s.ever(lambda t: t.output) * 1e6,
     ),
-    "nv_cache_num_hits_per_model": ("Answers that the cache had", lambda s: s.tally.hits),
-    "nv_cache_num_misses_per_model": ("Answers that the cache had not", lambda s: s.tally.misses),
+    "nv_cache_num_hits_per_model": ("Answers that the cache had", lambda s: s.ever(lambda t: t.hits)),
+    "nv_cache_num_misses_per_model": ("Answers that the cache had not", lambda s: s.ever(lambda t: t.misses)),
     "nv_cache_hit_duration_per_model": (
         "Cumulative time of requests that the cache answered, microseconds",
-        lambda s: s.tally.hit_seconds * 1e6,
+        lambda s: s.ever(lambda t: t.hit_seconds) * 1e6,
     ),
     "nv_cache_miss_duration_per_model": (
         "Cumulative time of looking and storing for all others, microseconds",
-        lambda s: s.tally.miss_seconds * 1e6,
+        lambda s: s.ever(lambda t: t.miss_seconds) * 1e6,
     ),
 }
 

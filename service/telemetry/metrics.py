@@ -25,7 +25,6 @@ from service.telemetry.routes import RouteCounters, RoutesCollector
 from service.telemetry.semantic import SemanticCollector
 from service.telemetry.series import Series
 from service.telemetry.statistics import ModelStatistics
-from service.telemetry.tally import Tally
 from service.telemetry.tenants import TenantCounters, TenantsCollector
 from service.types import NOT_CACHED, Cached, InferResponse, Timing
 
@@ -143,9 +142,10 @@ class Metrics:
         with self._lock:
             series = self._of(model, version)
             series.tally.looked(cached, seconds)
-            series.tally.answered(Timing(timing.queue, max(0.0, seconds - timing.queue)), seconds)
             if cached.verdict not in ("", "miss"):
+                series.tally.answered(Timing(), seconds)
                 return
+            series.tally.answered(Timing(timing.queue, max(0.0, seconds - timing.queue)), seconds)
             series.queue.observe(timing.queue)
             generations = self._generations.get((model, version))
             if generations is None:
@@ -207,7 +207,7 @@ class Metrics:
     def begin(self, model: str, version: str) -> None:
         """A version is served from now on: its statistics begin anew, as in Triton; the numbers of /metrics go on."""
         with self._lock:
-            self._of(model, version).tally = Tally()
+            self._of(model, version).begin()
             self._alone.pop((model, version), None)
 
     def _of(self, model: str, version: str) -> Series:

@@ -16,6 +16,7 @@ class Series:
     """Counters and histograms of one model version. Times in seconds."""
 
     __slots__ = (
+        "_past",
         "engine",
         "failures",
         "padding",
@@ -41,6 +42,7 @@ class Series:
         self.failures: dict[str, int] = {}
         self.padding_tokens = 0
         self.tally = Tally()
+        self._past = Tally()
         self.pending: Callable[[], int] | None = None
         self.running: Callable[[], int] | None = None
         self.sequences: Callable[[], tuple[int, int]] | None = None
@@ -49,3 +51,12 @@ class Series:
     @property
     def answered(self) -> int:
         return int(self.request.buckets()[-1][1])
+
+    def begin(self) -> None:
+        """Its statistics begin anew; what was counted `ever` goes on."""
+        self._past.add(self.tally)
+        self.tally = Tally()
+
+    def ever(self, count_of: Callable[[Tally], float]) -> float:
+        """What was counted since the process began."""
+        return count_of(self._past) + count_of(self.tally)

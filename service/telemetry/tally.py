@@ -1,6 +1,6 @@
 """Counts for Triton's statistics extension: cheap to add to, told as `ModelStatistics`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from service.telemetry.statistics import BatchStatistics, Duration, ModelStatistics
 from service.types import Cached, Timing
@@ -41,6 +41,12 @@ class Tally:
     coalesced: int = 0
     similar: int = 0
     sizes: dict[int, _Size] = field(default_factory=dict)
+
+    def add(self, other: "Tally") -> None:
+        """Counts what another one counted, but not by size."""
+        for one in fields(self):
+            if one.name not in ("last", "sizes"):
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     def looked(self, cached: Cached, seconds: float) -> None:
         """The cache looked for the answer to a request that took so long in all."""

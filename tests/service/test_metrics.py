@@ -7,13 +7,15 @@ from weakref import ref
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engines.generation import Usage
 from service.batching.calibration import Calibration
 from service.batching.faults import Faults
 from service.batching.record import BatchRecord
 from service.batching.ticket import Outlook, Waiting
+from service.generating import GenerationTiming
 from service.telemetry.histogram import Histogram
 from service.telemetry.metrics import Metrics
-from service.types import InferResponse, Prediction, Timing
+from service.types import Cached, InferResponse, Prediction, Timing
 
 
 def _samples(metrics: Metrics) -> Mapping[tuple[str, str, str], float]:
@@ -154,3 +156,20 @@ def test_predictions_and_faults_are_asked_at_each_scrape() -> None:
     assert 0.9 < samples["batchyard_prediction_calibration", "minilm", ""] < 0.95
     assert samples["batchyard_engine_restarts_total", "minilm", ""] == 2
     assert samples["batchyard_quarantined_rows", "minilm", ""] == 3
+
+
+def test_text_that_was_not_generated_took_no_time_of_an_engine() -> None:
+    metrics = Metrics()
+    for cached in (Cached("miss"), Cached("coalesced"), Cached("hit"), Cached("semantic")):
+        metrics.generation_done("echo", "1", GenerationTiming(), Usage(1, 1), 2.0, cached)
+    computed = metrics.statistics("echo", "1").compute_infer
+    assert (computed.count, computed.ns) == (1, 2_000_000_000)
+
+
+def test_the_numbers_of_metrics_go_on_where_statistics_begin_anew() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.begin("minilm", "1")
+        metrics.batch_done(BatchRecord("minilm", "1", requests=3, rows=3, tokens=6, slots=6, compute_seconds=0.01))
+    assert _samples(metrics)["nv_inference_exec_count", "minilm", ""] == 2
+    assert metrics.statistics("minilm", "1").execution_count == 1
