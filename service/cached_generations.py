@@ -12,6 +12,7 @@ from service.cache.shared_generation import SharedGeneration
 from service.cache.transcript import Transcript, decode, encode
 from service.errors import DeadlineExceededError, DeadlineHopelessError
 from service.generating import GenerateRequest, Generation
+from service.pipelines.pipeline import is_unclassified
 from service.routing.errand import Asked
 from service.semantic.cache import SemanticCache
 from service.types import Cached, Routed
@@ -44,7 +45,7 @@ class _Flight:
 
 class CachedGenerations:
     """In front of a router's `generate`. `key_of`: what equal requests share, None for one that is never answered from
-    the cache. Used on the event loop.
+    the cache. `changes`: counts what is loaded; an answer of while that changed is not kept. Used on the event loop.
 
     A request joins one that is under way unless that one would be given up before half of the time that it has itself.
     """
@@ -56,16 +57,19 @@ class CachedGenerations:
         levels: Levels[bytes],
         texts: TextCaching,
         clock: Callable[[], float],
+        changes: Callable[[], int],
     ) -> None:
         self._generate = generate
         self._key_of = key_of
         self._levels = levels
         self._texts = texts
         self._clock = clock
+        self._changes = changes
         self._flights: dict[tuple[bytes, int], _Flight] = {}
 
     async def generate(self, request: GenerateRequest, asked: Asked) -> tuple[Generation, Routed]:
         """Raises `BatchyardError`."""
+        changes = self._changes()
         key = None if request.hints.cache == "no-store" else self._key_of(request)
         if key is None:
             return await self._generate(request, asked)
@@ -73,7 +77,7 @@ class CachedGenerations:
         replay = None if request.hints.cache else await self._kept(request, key, start)
         if replay is not None:
             return replay, replay.routed
-        reader = await self._read(request, key, asked)
+        reader = await self._read(request, key, asked, changes)
         return reader, reader.routed
 
     async def _kept(self, request: GenerateRequest, key: bytes, start: float) -> Replay | None:
@@ -100,11 +104,11 @@ class CachedGenerations:
         transcript = decode(found[0]) if found else None
         return (transcript, found[1]) if found and transcript else None
 
-    async def _read(self, request: GenerateRequest, key: bytes, asked: Asked) -> GenerationReader:
+    async def _read(self, request: GenerateRequest, key: bytes, asked: Asked, changes: int) -> GenerationReader:
         while True:
             flight = None if request.hints.cache else self._joinable(request, key)
             first = flight is None
-            flight = flight or self._begin(request, key, asked)
+            flight = flight or self._begin(request, key, changes)
             cached = Cached("miss" if first else "coalesced")
             deadline = float("inf") if first else request.deadline
             reader = GenerationReader(flight.shared, cached, self._texts.buffer, deadline, self._clock)
@@ -130,7 +134,7 @@ class CachedGenerations:
         now = self._clock()
         return flight if flight.shared.deadline - now >= (request.deadline - now) / 2 else None
 
-    def _begin(self, request: GenerateRequest, key: bytes, asked: Asked) -> _Flight:
+    def _begin(self, request: GenerateRequest, key: bytes, changes: int) -> _Flight:
         began, place = self._clock(), (key, request.priority)
         its_own = Asked()
 
@@ -138,7 +142,7 @@ class CachedGenerations:
             flight = self._flights.get(place)
             if flight and flight.shared is shared:
                 del self._flights[place]
-            if shared.complete:
+            if shared.complete and changes == self._changes():
                 self._keep(request, key, shared, self._clock() - began)
 
         shared = SharedGeneration(lambda: self._generate(request, its_own), request.deadline, ended)
@@ -148,12 +152,15 @@ class CachedGenerations:
         return flight
 
     def _keep(self, request: GenerateRequest, key: bytes, shared: SharedGeneration, seconds: float) -> None:
-        """Keeps a complete answer, unless a cheaper variant gave it because there was too much to do."""
-        if shared.routed.step_down or len(shared.events) > _MOST_EVENTS:
-            return
+        """Keeps a complete answer, unless it is a makeshift: a cheaper variant's because there was too much to do, or
+        one without a policy because the classifier could not tell."""
         made = shared.generation
+        if shared.routed.step_down or is_unclassified(made.metadata) or len(shared.events) > _MOST_EVENTS:
+            return
         events: tuple[Event, ...] = tuple(shared.events)
         value = encode(Transcript(made.model, made.version, made.engine, made.metadata, events))
+        if value is None:
+            return
         self._levels.put(key, value, seconds)
         semantic = self._texts.semantic.get(request.model)
         if semantic is not None:

@@ -45,7 +45,9 @@ class CachedRouter:
         self._keys = RequestKeys(catalog)
         self._flights: Flights[_Landed] = Flights(clock)
         text_keys, text_levels = GenerationKeys(catalog), Levels(caching, BYTES_FORM)
-        self._generations = CachedGenerations(router.generate, text_keys.of, text_levels, texts, clock)
+        self._generations = CachedGenerations(
+            router.generate, text_keys.of, text_levels, texts, clock, lambda: catalog.changes
+        )
 
     def infer(self, request: InferRequest, asked: Asked) -> Coroutine[Any, Any, InferResponse]:
         """See `Router.infer`."""
@@ -70,12 +72,16 @@ class CachedRouter:
         return model is not None and model.config is not None and model.config.response_cache
 
     async def _infer(self, request: InferRequest, asked: Asked) -> InferResponse:
-        start = self._clock()
+        start, changes = self._clock(), self._catalog.changes
         key = self._keys.of(request)
         if key is None:
             return await self._router.infer(request, asked)
+
+        async def compute() -> _Landed:
+            return await self._compute(request, asked, key, start, changes)
+
         if request.hints.cache == "no-cache":
-            return _told(await self._compute(request, asked, key, start), True)
+            return _told(await compute(), True)
         kept = self._levels.recall(key)
         if kept is not None:
             return kept[0].response(Cached("hit", kept[1]), self._routed(request))
@@ -84,14 +90,14 @@ class CachedRouter:
             found = await self._levels.fetch(key)
             if found is not None:
                 return _Landed(found[0], None, self._routed(request), found[1])
-            return await self._compute(request, asked, key, start)
+            return await compute()
 
         return _told(*await self._flights.answer((key, request.priority), work, request.deadline))
 
-    async def _compute(self, request: InferRequest, asked: Asked, key: bytes, start: float) -> _Landed:
-        """`start`: of the looking. What was answered while a model was loaded anew may be the old one's or the new
-        one's: it is not kept."""
-        changes, looked = self._catalog.changes, self._clock()
+    async def _compute(self, request: InferRequest, asked: Asked, key: bytes, start: float, changes: int) -> _Landed:
+        """`start`: of the looking; `changes`: the catalog's then. What is answered once a model was loaded anew may not
+        be what the key says: it is not kept."""
+        looked = self._clock()
         response = await self._router.infer(request, asked)
         answered = self._clock()
         answer = answer_of(response, request.outputs)

@@ -44,6 +44,8 @@ class Digests:
     def _find(self, name: str, version: str) -> bytes | None:
         route = self._catalog.routes.get(name)
         if route is not None:
+            if version not in ("", "1"):
+                return None
             parts = [(variant, "") for variant in route.variants if self._catalog.newest(variant)]
             return self._joined(_words_of(route), parts) if parts else None
         model = self._catalog.models.get(name)

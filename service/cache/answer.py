@@ -98,16 +98,18 @@ class _Kept(Struct, array_like=True):
 _decode = msgspec.msgpack.Decoder(_Kept).decode
 
 
-def encoded(answer: Answer) -> bytes:
-    """The answer as MessagePack."""
+def encoded(answer: Answer) -> bytes | None:
+    """The answer as MessagePack; None for what that cannot say: parameters beyond 64 bits, text that is no Unicode."""
     outputs = [
         _Tensor(name, data_type_of(array).name, list(array.shape), encode_raw(array))
         for name, array in answer.outputs.items()
     ]
     parameters = dict(answer.parameters)
-    return msgspec.msgpack.encode(
-        _Kept(answer.model, answer.version, outputs, answer.engine, answer.tokens, parameters)
-    )
+    kept = _Kept(answer.model, answer.version, outputs, answer.engine, answer.tokens, parameters)
+    try:
+        return msgspec.msgpack.encode(kept)
+    except (OverflowError, UnicodeEncodeError):
+        return None
 
 
 def decoded(content: bytes) -> Answer | None:

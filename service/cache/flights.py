@@ -23,7 +23,7 @@ _ITS_OWN = (*_LATE, CallerGoneError, QuotaExceededError, asyncio.CancelledError)
 
 
 class _Passenger(Generic[Answer]):
-    """One who waits. `led`: it was its work that was done last."""
+    """One who waits. `led`: it was its work that was done last, or it takes the place of the one whose it was."""
 
     __slots__ = ("deadline", "led", "seat", "work")
 
@@ -88,11 +88,14 @@ class _Flight(Generic[Answer]):
         if isinstance(error, _ITS_OWN) and self._hand_over(error):
             return
         self._close()
-        waiting, self._waiting = self._waiting, {}
+        waiting = [passenger for passenger in self._waiting if not passenger.seat.done()]
+        if waiting and self._leader not in self._waiting:
+            waiting[0].led = True
+        self._waiting = {}
         for passenger in waiting:
             if error is not None:
                 passenger.fail(error)
-            elif not passenger.seat.done():
+            else:
                 passenger.seat.set_result(task.result())
 
     def _hand_over(self, error: BaseException) -> bool:
@@ -124,7 +127,8 @@ class Flights(Generic[Answer]):
         return len(self._open)
 
     async def answer(self, key: Hashable, work: Work[Answer], deadline: float) -> tuple[Answer, bool]:
-        """The answer of `work`, or of an equal one that is under way; and whether it was this one's.
+        """The answer of `work`, or of an equal one that is under way; and whether it was this one's. Where that one
+        left, it is the one's who came next.
 
         Cancelling this, or its deadline, cancels nobody else's. Where the work that is under way ends for a reason of
         its own caller, another one's goes on. Raises what the work raises, and `DeadlineExceededError`.
@@ -140,4 +144,4 @@ class Flights(Generic[Answer]):
             if timer is not None:
                 timer.cancel()
             flight.leave(passenger)
-            del passenger  # an error would refer to itself by it
+            del flight, passenger  # an error would refer to itself by them

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 from engines.generation import Event
 from service.cache.shared_generation import SharedGeneration
-from service.errors import DeadlineExceededError, SlowReaderError
+from service.errors import BatchyardError, DeadlineExceededError, SlowReaderError
 from service.generating import GenerationTiming
 from service.types import Cached, Routed
 
@@ -64,8 +65,7 @@ class GenerationReader:
             if self._closed or shared.complete:
                 return ()
             await self._wait()
-        if self._error is not None:
-            raise self._error
+        self._check()
         if not self._position:
             self._first = self._clock() - self._start
         events = shared.events[self._position : self._position + _GROUP]
@@ -75,9 +75,7 @@ class GenerationReader:
 
     async def _wait(self) -> None:
         """Until there is news; raises the error that this caller, or all, are told."""
-        error = self._error or self._shared.error
-        if error is not None:
-            raise error
+        self._check()
         left = self._deadline - self._clock()
         self._reading = True
         try:
@@ -87,6 +85,12 @@ class GenerationReader:
             raise DeadlineExceededError("the deadline passed before the answer was complete") from None
         finally:
             self._reading = False
+
+    def _check(self) -> None:
+        """Raises the error that this caller, or all, are told: each a copy, which holds on to nothing else."""
+        error = self._error or (self._shared.error if self._position == len(self._shared.events) else None)
+        if error is not None:
+            raise copy(error) if isinstance(error, BatchyardError) else error
 
     def came(self, events: int) -> None:
         """See `service.cache.shared_generation.Listener`: one that does not wait for events may be slow."""

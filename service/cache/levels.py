@@ -22,10 +22,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Form(Generic[Value]):
-    """What a kind of value is as bytes. `size`: of the memory it takes. `read`: None for bytes that are none."""
+    """What a kind of value is as bytes. `size`: of the memory it takes. `write`: None for one that bytes cannot say.
+    `read`: None for bytes that are none."""
 
     size: Callable[[Value], int]
-    write: Callable[[Value], bytes]
+    write: Callable[[Value], bytes | None]
     read: Callable[[bytes], Value | None]
 
 
@@ -87,8 +88,9 @@ class Levels(Generic[Value]):
     def put(self, key: bytes, value: Value, cost: float) -> None:
         """Keeps a value on both levels, if it is not too large. `cost`: seconds that it took to make."""
         made = self._now()
-        if self._remember(key, value, cost, made) and self._store:
-            self._store.put(key, sealed(key, Entry(self._form.write(value), made, cost)), self._ttl)
+        content = self._form.write(value) if self._remember(key, value, cost, made) and self._store else None
+        if self._store and content is not None:
+            self._store.put(key, sealed(key, Entry(content, made, cost)), self._ttl)
 
     def _remember(self, key: bytes, value: Value, cost: float, made: float) -> bool:
         size = self._form.size(value)

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from typing import Protocol
 
 from engines.generation import Event, Usage
-from service.errors import EngineFailedError, ModelUnavailableError
+from service.errors import BatchyardError, EngineFailedError, ModelUnavailableError
 from service.generating import Generation
 from service.types import DIRECT, Routed
 
@@ -84,7 +85,7 @@ class SharedGeneration:
             while not self.complete:
                 self._add(await self._generation.read())
         except Exception as error:  # whoever reads is told, as if it had read the generation itself
-            self.error = error
+            self.error = copy(error) if isinstance(error, BatchyardError) else error
         except asyncio.CancelledError:
             self.error = ModelUnavailableError("the answer was given up before it was complete; ask again")
             raise

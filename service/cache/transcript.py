@@ -63,11 +63,14 @@ class Transcript(msgspec.Struct, frozen=True):
         return "".join(event.text for event in self.events if isinstance(event, Delta) and not event.index)
 
 
-def encode(transcript: Transcript) -> bytes:
-    """As MessagePack."""
+def encode(transcript: Transcript) -> bytes | None:
+    """As MessagePack; None for text that is no Unicode."""
     rows = [_row(event) for event in transcript.events]
     stored = _Stored(_FORMAT, transcript.model, transcript.version, transcript.engine, dict(transcript.metadata), rows)
-    return msgspec.msgpack.encode(stored)
+    try:
+        return msgspec.msgpack.encode(stored)
+    except UnicodeEncodeError:
+        return None
 
 
 def decode(data: bytes) -> Transcript | None:

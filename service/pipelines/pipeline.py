@@ -23,6 +23,7 @@ LOGGER = logging.getLogger("batchyard.pipelines")
 
 Generate = Callable[[GenerateRequest], Awaitable[Generation]]
 VERSION = "1"
+_UNAVAILABLE = "unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,11 @@ def _last_message(chat: Chat) -> str:
 
 
 def _metadata(intent: Intent | None, policy: Policy | None) -> Mapping[str, str]:
-    label, confidence = (intent.label, intent.confidence) if intent else ("unavailable", 0.0)
+    label, confidence = (intent.label, intent.confidence) if intent else (_UNAVAILABLE, 0.0)
     name = policy.name if policy else ""
     return MappingProxyType({"intent": label, "confidence": f"{confidence:.3f}", "policy": name})
+
+
+def is_unclassified(metadata: Mapping[str, str]) -> bool:
+    """Is this of an answer whose question could not be classified?"""
+    return metadata.get("intent") == _UNAVAILABLE

@@ -1,5 +1,6 @@
 """A gateway over doubles whose answers are cached, with a clock of its own."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +24,17 @@ TTL = 60.0
 
 
 class Shelf:
-    """A store that is always there; holds what was put, and counts how often it was asked."""
+    """A store that is always there; holds what was put, counts how often it was asked. `hold`: it waits for that."""
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
         self.asked = 0
+        self.hold: asyncio.Event | None = None
 
     async def get(self, key: bytes) -> bytes | None:
         self.asked += 1
+        if self.hold is not None:
+            await self.hold.wait()
         return self.values.get(key)
 
     def put(self, key: bytes, value: bytes, ttl: float) -> None:

@@ -8,11 +8,13 @@ import pytest
 
 from service.cache.entry import Entry, sealed
 from service.catalog import Model
-from service.errors import DeadlineHopelessError, EngineFailedError
+from service.digests import Digests
+from service.errors import DeadlineHopelessError, EngineFailedError, NotFoundError
+from service.request_key import RequestKeys
 from service.routing.policies import Variant
 from service.routing.rules import Rule
 from service.routing.served import Served
-from service.types import CacheControl, Hints, InferRequest, SequenceStep, Tenant
+from service.types import CacheControl, Hints, InferRequest, SequenceStep, Tenant, Timing
 from tests.service.cached import TTL, CachedSetting, Shelf
 from tests.service.routing.doubles import until
 
@@ -110,12 +112,14 @@ async def test_a_thousand_equal_misses_are_one_execution() -> None:
 async def test_the_leader_may_leave() -> None:
     setting = CachedSetting("a")
     setting["a"].hold = asyncio.Event()
+    setting["a"].timing = Timing(engine_seconds=2.0)
     leader, follower = (asyncio.create_task(setting.infer("a")) for _ in range(2))
     await until(lambda: setting.counts == [1])
     leader.cancel()
     await asyncio.sleep(0)
     setting["a"].hold.set()
-    assert (await follower).cached.verdict == "coalesced"
+    answer = await follower
+    assert (answer.cached.verdict, answer.timing.engine_seconds) == ("miss", 2.0), "whoever stays pays"
     assert (setting.counts, setting["a"].cancelled) == ([1], 0)
 
 
@@ -161,6 +165,36 @@ async def test_an_answer_of_while_a_model_was_loaded_is_not_kept() -> None:
     setting["a"].hold.set()
     assert (await asked).cached.verdict == "miss"
     assert (await setting.infer("a")).cached.verdict == "miss"
+
+
+async def test_an_answer_of_another_model_than_the_key_says_is_not_kept() -> None:
+    shelf = Shelf()
+    setting = CachedSetting("a", store=shelf)
+    shelf.hold = asyncio.Event()
+    asked = asyncio.create_task(setting.infer("a"))
+    await until(lambda: shelf.asked == 1)
+    setting.catalog.show(setting.catalog.models["a"])
+    shelf.hold.set()
+    assert (await asked).cached.verdict == "miss"
+    assert shelf.values == {}
+
+
+async def test_names_of_versions_that_a_route_has_not_are_not_remembered() -> None:
+    setting = CachedSetting("a")
+    digests = Digests(setting.catalog)
+    keys = RequestKeys(setting.catalog)
+    found = [keys.of(setting.request(version=str(number))) for number in range(1, 9)]
+    assert [key is not None for key in found] == [True] + [False] * 7
+    assert digests.of("both", "1") == digests.of("both") is not None
+    await setting.fail(NotFoundError, version="2")
+
+
+async def test_an_answer_that_bytes_cannot_say_is_told_all_the_same() -> None:
+    setting = CachedSetting("a", store=Shelf())
+    setting["a"].parameters = {"large": 2**70, "half": "\ud800"}
+    found = [await setting.infer("a") for _ in range(2)]
+    assert [one.cached.verdict for one in found] == ["miss", "hit"]
+    assert dict(found[1].parameters) == {"large": 2**70, "half": "\ud800"}
 
 
 async def test_tenants_share_nothing() -> None:
@@ -224,6 +258,11 @@ async def test_statistics_count_as_triton_counts() -> None:
     assert (found.success.count, found.cache_hit.count, found.cache_miss.count) == (3, 2, 1)
     assert found.compute_infer.count == 1
     assert setting.series("batchyard_cache_hits_total{") == ['batchyard_cache_hits_total{model="a",version="1"} 2.0']
+    setting.metrics.begin("a", "1")
+    await setting.infer("a")
+    (found,) = setting.gateway.statistics("a")
+    assert found.cache_hit.count == 1, "statistics begin anew with a model, metrics go on"
+    assert setting.series("batchyard_cache_hits_total{") == ['batchyard_cache_hits_total{model="a",version="1"} 3.0']
     assert setting.series("nv_cache_num_misses_per_model{") == [
         'nv_cache_num_misses_per_model{model="a",version="1"} 1'
     ]

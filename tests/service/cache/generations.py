@@ -1,14 +1,16 @@
 """Cached generations over the echo model: what was asked of it is counted, and `now` is the time of what is kept."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import replace
 
 from service.cache.call_words import words_of
 from service.cache.levels import BYTES_FORM, Caching, Kept, Levels
 from service.cache.memory import Memory
 from service.cached_generations import CachedGenerations, TextCaching
+from service.errors import BatchyardError
 from service.generating import GenerateRequest, Generation
 from service.generation.replica import GeneratorReplica
 from service.routing.errand import Asked
@@ -17,7 +19,8 @@ from tests.service.generation.echoes import asking, echoing
 
 
 class World:
-    """`open`: generations of the model that run. `routed`: how the model's answers say that they were routed."""
+    """`open`: generations of the model that run. `routed`: how the model's answers say that they were routed.
+    `metadata`: of its answers; `refusal`: what it raises instead. `changes`: counts what is loaded."""
 
     def __init__(self, replica: GeneratorReplica, buffer: int) -> None:
         self.now = 1000.0
@@ -25,13 +28,20 @@ class World:
         self.levels = Levels(Caching(self.memory, 2**20, 3600, lambda: self.now), BYTES_FORM)
         self.asked: list[GenerateRequest] = []
         self.routed = DIRECT
+        self.refusal: BatchyardError | None = None
+        self.metadata: Mapping[str, str] = {}
         self.made: list[Generation] = []
         self.replica = replica
-        self.cache = CachedGenerations(self._generate, key_of, self.levels, TextCaching(buffer, {}), time.monotonic)
+        self.changes = 0
+        texts = TextCaching(buffer, {})
+        self.cache = CachedGenerations(self._generate, key_of, self.levels, texts, time.monotonic, lambda: self.changes)
 
     async def _generate(self, request: GenerateRequest, asked: Asked) -> tuple[Generation, Routed]:
         self.asked.append(request)
+        if self.refusal is not None:
+            raise copy(self.refusal)
         generation = await self.replica.generate(request)
+        generation.metadata = self.metadata
         self.made.append(generation)
         return generation, self.routed
 

@@ -2,16 +2,24 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from engines.generation import Event
 from service.cache.replay import GROUP
-from service.errors import DeadlineExceededError, EngineFailedError, InvalidRequestError, SlowReaderError
+from service.errors import (
+    DeadlineExceededError,
+    EngineFailedError,
+    InvalidRequestError,
+    QueueFullError,
+    SlowReaderError,
+)
 from service.generating import Generation
 from service.types import NOT_CACHED, Routed
 from tests.service.cache.generations import World, cached, greedy, key_of
+from tests.service.garbage import frames_left_by
 from tests.service.generation.echoes import asking, events_of, text_of, usage_of
 
 ENDLESS = {"ignore_eos": True, "max_tokens": 8000}
@@ -228,3 +236,31 @@ async def test_usage_comes_last_for_who_joins_late() -> None:
 
 async def _begun(world: World) -> list[Event]:
     return await events_of(await world.ask(greedy("a" * 100)))
+
+
+async def test_an_answer_of_while_a_model_was_loaded_is_not_kept() -> None:
+    async with cached() as world:
+        generation = await world.ask(greedy("hello"))
+        world.changes += 1
+        await events_of(generation)
+        assert (await whole(world, "hello"))[0].cached.verdict == "miss"
+        assert (await whole(world, "hello"))[0].cached.verdict == "hit"
+
+
+async def test_an_answer_without_its_policy_is_not_kept() -> None:
+    async with cached() as world:
+        world.metadata = {"intent": "unavailable"}
+        assert [(await whole(world))[0].cached.verdict for _ in range(2)] == ["miss", "miss"]
+        world.metadata = {"intent": "lost card"}
+        assert [(await whole(world))[0].cached.verdict for _ in range(2)] == ["miss", "hit"]
+
+
+async def test_refused_requests_leave_nothing_to_the_garbage_collector() -> None:
+    async with cached() as world:
+        world.refusal = QueueFullError("full", 1.0)
+
+        async def refused() -> None:
+            with suppress(QueueFullError):
+                await world.ask(greedy("hello"))
+
+        assert await frames_left_by(lambda: asyncio.gather(refused(), refused()), "/service/cache") == []

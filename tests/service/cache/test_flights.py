@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -13,6 +14,7 @@ from service.errors import (
     EngineFailedError,
     QuotaExceededError,
 )
+from tests.service.garbage import frames_left_by
 
 FAR = float("inf")
 
@@ -80,7 +82,7 @@ async def test_other_keys_fly_apart_and_later_ones_anew() -> None:
     ]
 
 
-async def test_a_leader_that_leaves_takes_nobody_with_it() -> None:
+async def test_a_leader_that_leaves_takes_nobody_with_it_and_the_next_has_its_place() -> None:
     flying, work = flights(), Work("answer")
     leader = ask(flying, work)
     await work.begun.wait()
@@ -90,7 +92,7 @@ async def test_a_leader_that_leaves_takes_nobody_with_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await leader
     work.go.set()
-    assert await asyncio.gather(*others) == [("answer", False)] * 3
+    assert await asyncio.gather(*others) == [("answer", True), ("answer", False), ("answer", False)]
     assert (work.began, work.cancelled) == (1, 0)
 
 
@@ -168,3 +170,14 @@ async def test_an_error_is_told_to_all_each_its_own() -> None:
     assert [str(end) for end in ends] == ["broken"] * 3
     assert len(set(map(id, ends))) == 3
     assert await flying.answer("key", work, FAR) == ("answer", True)
+
+
+async def test_errors_leave_no_cycles() -> None:
+    flying, work = flights(), Work(*[EngineFailedError("broken")] * 3)
+    work.go.set()
+
+    async def refused() -> None:
+        with suppress(EngineFailedError):
+            await flying.answer("key", work, FAR)
+
+    assert await frames_left_by(lambda: asyncio.gather(refused(), refused()), "/service/cache") == []

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engines.calls import NO_PARAMETERS, Parameter
 from engines.generation import Delta, Event, Finish, GenerationCall, Usage
 from engines.tensor import FP32, Signature, TensorSpec
 from service.catalog import Catalog, Model
@@ -32,6 +34,7 @@ from service.types import (
     Prediction,
     Routed,
     Tenant,
+    Timing,
 )
 
 SIGNATURE = Signature((TensorSpec("IN", FP32, (-1,)),), (TensorSpec("OUT", FP32, (-1,)),), 64)
@@ -73,13 +76,16 @@ class Text:
 class Double:
     """Answers with its input, or raises the next of `errors` (None: no error), the last one for good.
 
-    `hold`: answers wait for it. `middle`: raised by a generation after its first piece.
+    `timing`, `parameters`: of its answers. `hold`: answers wait for it. `middle`: raised by a generation after its
+    first piece.
     """
 
     def __init__(self, name: str) -> None:
         self.name = f"{name}:1"
         self.fault = ""
         self.prediction = Prediction()
+        self.timing = Timing()
+        self.parameters: Mapping[str, Parameter] = NO_PARAMETERS
         self.errors: list[BatchyardError | None] = []
         self.middle: BatchyardError | None = None
         self.hold: asyncio.Event | None = None
@@ -93,7 +99,8 @@ class Double:
 
     async def infer(self, job: Job) -> InferResponse:
         await self._told(job.request)
-        return InferResponse(self.name[:-2], "1", {"OUT": job.request.inputs["IN"]}, "double")
+        outputs = {"OUT": job.request.inputs["IN"]}
+        return InferResponse(self.name[:-2], "1", outputs, "double", replace(self.timing), parameters=self.parameters)
 
     async def generate(self, request: GenerateRequest) -> Text:
         await self._told(request)
