@@ -41,6 +41,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.startup import report_step
 from service.telemetry.tracing import Tracing
 from service.tenancy import open_accounts, warn_of_unknown_routes
+from service.types import NO_HINTS, Hints
 
 _LAST_TRACES = 5.0
 """Seconds in which the last traces are written."""
@@ -69,7 +70,8 @@ def create_service(settings: Settings, stopping: Stopping) -> Service:
     gateway = Gateway(catalog, metrics, clock, tracing, caching, texts, billing)
     metrics.remotes.endpoints = partial(endpoints_of, catalog)
     cores = settings.cores or max(1, round(available_cores()))
-    scripting = Scripting(gateway, settings.default_timeout_ms / 1000, settings.max_queue_size)
+    hints = Hints(cache="no-store") if accounts else NO_HINTS  # one tenant must not see what a model asked for another
+    scripting = Scripting(gateway, settings.default_timeout_ms / 1000, settings.max_queue_size, hints)
     machine = Machine(
         CoreBudget(cores), cores, clock, settings.max_queue_size, settings.stream_buffer, scripting.of_a_model
     )

@@ -20,7 +20,7 @@ from service.errors import (
     UnsupportedError,
 )
 from service.gateway import Gateway
-from service.types import InferRequest, InferResponse, SequenceStep
+from service.types import NO_HINTS, Hints, InferRequest, InferResponse, SequenceStep
 
 LOGGER = logging.getLogger("batchyard.scripting")
 
@@ -28,7 +28,7 @@ LOGGER = logging.getLogger("batchyard.scripting")
 @dataclass(slots=True)
 class Scripting:
     """Makes the `engines.calls.Ask` of each model. `timeout`: seconds that a question may take where it names no limit.
-    `most`: questions that one model may have open.
+    `most`: questions that one model may have open. `hints`: of all questions; nobody knows for whom a model asks.
 
     A model that asks itself, or in a circle, may wait for an instance that waits for it: the deadline ends that.
     """
@@ -36,6 +36,7 @@ class Scripting:
     gateway: Gateway
     timeout: float
     most: int
+    hints: Hints = NO_HINTS
     _loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -109,8 +110,9 @@ class Scripting:
             self.gateway.clock() + seconds,
             question.priority,
             question.parameters,
-            sequence=step,
-            timeout=question.timeout,
+            self.hints,
+            step,
+            question.timeout,
         )
 
 

@@ -20,7 +20,9 @@ from service.intake import TensorIntake
 from service.routing.served import Served
 from service.scripting import Scripting
 from service.telemetry.metrics import Metrics
+from service.types import Hints
 from tests.service.batching.calls import CANCELLED, INVALID, SIGNATURE, Doubling, Later, answer, replica, until, value
+from tests.service.cached import CachedSetting
 
 
 @dataclass
@@ -199,3 +201,14 @@ async def test_a_model_that_asks_itself_waits_for_itself_until_the_deadline() ->
         told = Told()
         await asyncio.to_thread(engine.ask, question(1), told)
         assert "deadline" in str(await told.error())
+
+
+async def test_what_a_model_asked_for_one_caller_is_not_answered_to_another_by_the_cache() -> None:
+    setting = CachedSetting("a")
+    made = Scripting(setting.gateway, 30.0, 8, Hints(cache="no-store"))
+    made.start()
+    for _ in range(2):
+        told = Told()
+        await asyncio.to_thread(made.of_a_model(), Question("a", {"IN": np.ones((1, 2), np.float32)}), told)
+        assert (await told.next()).error is None
+    assert setting.counts == [2]
