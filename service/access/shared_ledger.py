@@ -1,6 +1,7 @@
 """What a tenant has used at several gateways, counted together in a Redis."""
 
 import asyncio
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -111,15 +112,15 @@ class SharedLedger(Ledger):
             window.send(now)
             arguments += _of(window)
         self._told = True
-        reply = await self._count(self._keys, arguments)
-        if reply is None or len(reply) != 2 + NUMBERS * len(self.windows):
+        reply = _numbers(await self._count(self._keys, arguments))
+        if len(reply) != 2 + NUMBERS * len(self.windows):
             self._told = False
             for window in self.windows:
                 window.take_back()
             return None
         now, peers = self.clock(), max(1, int(reply[1]))
         for window, at in zip(self.windows, range(2, len(reply), NUMBERS), strict=True):
-            number, elapsed, *numbers = map(float, reply[at : at + NUMBERS])
+            number, elapsed, *numbers = reply[at : at + NUMBERS]
             window.peers = peers
             window.learn(int(number), elapsed, numbers, now)
         return int(reply[0])
@@ -130,6 +131,15 @@ def _answer(asks: Iterable[_Ask], answer: Answer) -> None:
     for ask in asks:
         if not ask.answer.done():
             ask.answer.set_result(answer)
+
+
+def _numbers(reply: Sequence[bytes | int] | None) -> Sequence[float]:
+    """What the script answered; none where Redis is away, or says what the script never does."""
+    try:
+        numbers = [float(one) for one in reply or ()]
+    except (TypeError, ValueError):
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def _keys(tenant: str, limits: Sequence[WindowSettings], gateway: bytes) -> Iterator[bytes]:

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from service.access.shared_ledger import SharedLedger
 from service.tenant_settings import WindowSettings
 from tests.redis_server import RedisServer, redis_process
 from tests.service.access.sharing import gateways
@@ -95,3 +97,14 @@ async def test_a_caller_that_leaves_while_redis_is_asked_uses_nothing(redis: Red
         await one.used()
         assert (await two.used())[0] == 0
         assert await two.admitted(20) == 10
+
+
+@pytest.mark.parametrize("reply", [[b"x"] * 10, [1] * 9 + [b"nan"], [1] * 9 + [b"inf"], [[]] * 10, [1] * 9, []])
+async def test_an_answer_that_is_none_is_as_good_as_no_answer(reply: list[Any]) -> None:
+    async def count(_keys: Sequence[bytes], _arguments: Sequence[bytes]) -> list[Any]:
+        return reply
+
+    ledger = SharedLedger("app", window(requests=3), lambda: 0.0, count, b"me")
+    async with asyncio.timeout(5):
+        assert [await ledger.admit() is None for _ in range(4)] == [True, True, True, False]
+    assert ledger.rooms()[0].used == 3
