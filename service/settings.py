@@ -226,6 +226,20 @@ def _known(field: str, inner: Sequence[str]) -> list[str]:
     return list(tables.get(field, PipelineSettings).model_fields)
 
 
+def _holds_secret(field: str, inner: Sequence[str]) -> bool:
+    """May what stands there hold a key or a password? Somebody writes the key where its digest is wanted."""
+    if field == "tenants":
+        return len(inner) < 2 or inner[1] == "keys"
+    return field == "redis" and inner[:1] in ([], ["url"], ["password"])
+
+
+class _Secret:
+    """In place of a value that nobody is shown."""
+
+    def __repr__(self) -> str:
+        return "what is not shown, for it may hold a secret"
+
+
 class _Origins:
     """Knows which source a value came from, to word its faults."""
 
@@ -237,6 +251,8 @@ class _Origins:
     def describe(self, fault: ErrorDetails) -> str:
         field, *inner = map(str, fault["loc"])
         where = ".".join([self._origin(field), *inner])
+        if _holds_secret(field, inner):
+            fault["input"] = _Secret()
         return word_fault(where, fault, _known(field, inner))
 
     def _origin(self, field: str) -> str:

@@ -210,3 +210,22 @@ def test_shipped_file_is_valid_and_names_every_setting() -> None:
 
 def test_flag_of() -> None:
     assert flag_of("max_body_bytes") == "--max-body-bytes"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "told"),
+    [
+        ("tenants", '{"app": {"keys": ["by_secret"]}}', "--tenants.app.keys.0: found what is not shown"),
+        ("tenants", '{"app": {"keys": "by_secret"}}', "--tenants.app.keys: found what is not shown"),
+        ("tenants", '{"app": "by_secret"}', "--tenants.app: found what is not shown"),
+        ("tenants", '{"app": {"keys": ["by_secret"]', "--tenants: found what is not shown"),
+        ("redis", '{"url": "redis//:by_secret@host"}', "--redis.url: found what is not shown"),
+        ("redis", '{"url": "redis://:by_secret@host"', "--redis: found what is not shown"),
+        ("redis", '{"url": "", "timeout_ms": -1}', "--redis.timeout_ms: found -1"),
+    ],
+)
+def test_no_fault_shows_a_key_or_a_password(field: str, text: str, told: str) -> None:
+    with pytest.raises(InvalidSettingsError) as caught:
+        load_settings({field: text})
+    assert str(caught.value).startswith(told)
+    assert "by_secret" not in str(caught.value)
