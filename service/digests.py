@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 from engines.digest import digest_of_files
 from engines.repository import ModelEntry
@@ -15,6 +16,16 @@ from service.routing.served import no_digest
 from service.steps import step_names
 
 LOGGER = logging.getLogger("batchyard.runtime")
+
+
+class Looks(NamedTuple):
+    """What routes look at beside the content: `headers`, in the order of their names, and the `priority`."""
+
+    headers: tuple[bytes, ...] = ()
+    priority: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.headers) or self.priority
 
 
 class Digests:
@@ -53,6 +64,29 @@ class Digests:
         if served is None:
             return None
         return self._joined(served.digest, served.parts) if served.parts else served.digest
+
+    def looks(self, name: str) -> Looks:
+        """What all routes behind a name look at, its own and those of its steps; worked out anew each time."""
+        routes = self._routes_behind(name)
+        rules = [rule for route in routes for rule in route.rules]
+        headers = {header for rule in rules for header in rule.headers} | {route.sticky_header for route in routes}
+        return Looks(tuple(sorted(headers - {b""})), any(rule.priority for rule in rules))
+
+    def _routes_behind(self, name: str) -> list[Route]:
+        found: list[Route] = []
+        left, seen = [name], set[str]()
+        while left:
+            one = left.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            route, model = self._catalog.routes.get(one), self._catalog.models.get(one)
+            if route is not None:
+                found.append(route)
+                left += route.variants
+            elif model is not None:
+                left += [part for served in model.versions.values() for part, _ in served.parts]
+        return found
 
     def _joined(self, own: bytes, parts: Iterable[tuple[str, str]]) -> bytes:
         fields = [own]

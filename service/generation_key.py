@@ -8,7 +8,7 @@ from service.catalog import Catalog
 from service.digests import Digests
 from service.generating import GenerateRequest
 from service.pipelines.pipeline import Pipeline
-from service.request_key import route_field
+from service.request_key import looked_field
 
 _KIND = b"text"
 _NUMBER = struct.Struct("<d")
@@ -33,7 +33,6 @@ class GenerationKeys:
         if digest is None or words is None:
             return None
         hints = request.hints
-        route = self._catalog.routes.get(request.model)
         return key_of(
             (
                 _KIND,
@@ -44,7 +43,7 @@ class GenerationKeys:
                 word(hints.variant),
                 _NUMBER.pack(hints.min_quality),
                 words,
-                route_field(route, request) if route else b"",
+                looked_field(self._digests.looks(request.model), request),
             )
         )
 

@@ -5,9 +5,8 @@ from hashlib import sha256
 
 from service.cache.key import framed, key_of, parameters_field, tensors_field, word
 from service.catalog import Catalog
-from service.digests import Digests
+from service.digests import Digests, Looks
 from service.generating import GenerateRequest
-from service.routing.route import Route
 from service.types import InferRequest
 
 _KIND = b"tensors"
@@ -22,12 +21,12 @@ class RequestKeys:
         self._catalog = catalog
         self._digests = Digests(catalog)
         self._changes = catalog.changes
-        self._askings: dict[tuple[str, str, str], bytes] = {}
+        self._askings: dict[tuple[str, str, str], tuple[bytes, Looks]] = {}
 
     def of(self, request: InferRequest) -> bytes | None:
         """All that changes the answer: who asks, whom, and what. None where nothing is open by this name.
 
-        Not in it are the request's id, its deadline, and, but for a route whose rules look at it, its priority.
+        Not in it are the request's id, its deadline, and, but where a route's rules look at it, its priority.
         """
         hints = request.hints
         asking = self._asking(hints.tenant.name, request.model, request.version)
@@ -35,21 +34,23 @@ class RequestKeys:
             return None
         if not request.content:
             request.content = content_of(request)
-        fields = [_KIND, asking, request.content, self._wanted(request) if request.outputs else b""]
-        if hints.variant or hints.min_quality or request.model in self._catalog.routes:
-            route = self._catalog.routes.get(request.model)
-            fields += word(hints.variant), _QUALITY.pack(hints.min_quality), route_field(route, request)
+        asker, looks = asking
+        fields = [_KIND, asker, request.content, self._wanted(request) if request.outputs else b""]
+        if hints.variant or hints.min_quality or looks:
+            fields += word(hints.variant), _QUALITY.pack(hints.min_quality), looked_field(looks, request)
         return key_of(fields)
 
-    def _asking(self, tenant: str, model: str, version: str) -> bytes | None:
-        """Who asks whom, with the digest of what stands behind the name; worked out anew when the catalog changes."""
+    def _asking(self, tenant: str, model: str, version: str) -> tuple[bytes, Looks] | None:
+        """Who asks whom, with the digest of what stands behind the name, and what routes there look at; worked out anew
+        when the catalog changes."""
         if self._changes != self._catalog.changes:
             self._changes = self._catalog.changes
             self._askings.clear()
         known = self._askings.get((tenant, model, version))
         digest = self._digests.of(model, version) if known is None else None
         if digest is not None:
-            known = self._askings[tenant, model, version] = framed((word(tenant), word(model), word(version), digest))
+            asker = framed((word(tenant), word(model), word(version), digest))
+            known = self._askings[tenant, model, version] = asker, self._digests.looks(model)
         return known
 
     def _wanted(self, request: InferRequest) -> bytes:
@@ -66,14 +67,10 @@ def content_of(request: InferRequest) -> bytes:
     return sha256(framed((tensors_field(request.inputs), parameters_field(request.parameters)))).digest()
 
 
-def route_field(route: Route | None, request: InferRequest | GenerateRequest) -> bytes:
-    """What a route looks at beside the tensors: headers that its rules name, or that it is sticky by, and the priority
-    where a rule names one."""
-    if route is None:
-        return b""
+def looked_field(looks: Looks, request: InferRequest | GenerateRequest) -> bytes:
+    """What the routes behind a name see of a request beside its content."""
     given = request.hints.headers
-    names = {name for rule in route.rules for name in rule.headers} | ({route.sticky_header} - {b""})
-    fields = [part for name in sorted(names) if name in given for part in (name, given[name])]
-    if any(rule.priority for rule in route.rules):
+    fields = [part for name in looks.headers if name in given for part in (name, given[name])]
+    if looks.priority:
         fields.append(_PRIORITY.pack(request.priority))
     return framed(fields)

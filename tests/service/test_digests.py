@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from engines.digest import digest_of_files
@@ -17,8 +18,10 @@ from service.gateway import Gateway
 from service.opening import Machine
 from service.routing.policies import ordered
 from service.routing.route import Route
+from service.routing.rules import Rule
 from service.runtime import Runtime
 from service.telemetry.metrics import Metrics
+from service.types import Hints
 from tests.service.test_runtime import ENSEMBLE, IDENTITY, Write, request
 
 CACHED = "response_cache { enable: true }"
@@ -70,6 +73,25 @@ async def test_an_ensemble_is_asked_anew_when_a_step_of_it_changed(tmp_path: Pat
             (tmp_path / step / "1" / "weights").write_bytes(b"other")
             await runtime.load(step)
             assert [await verdict(gateway, "ensemble", "IN") for _ in range(2)] == ["miss", "hit"]
+
+
+async def test_an_ensemble_has_other_answers_where_the_rules_of_a_route_behind_it_say_so(
+    tmp_path: Path, write: Write
+) -> None:
+    write("first", IDENTITY.format(dims=2))
+    write("second", IDENTITY.format(dims=2))
+    write("ensemble", ENSEMBLE + CACHED)
+    async with started(tmp_path) as (runtime, gateway, _):
+
+        async def asked(**headers: bytes) -> str:
+            hints = Hints({name.encode(): value for name, value in headers.items()})
+            return (await gateway.infer(replace(request("ensemble", "IN"), hints=hints))).cached.verdict
+
+        assert [await asked(tier=b"gold"), await asked(tier=b"tin")] == ["miss", "hit"]
+        rule = Rule("gold", frozenset({"first"}), headers={b"tier": b"gold"})
+        runtime.catalog.narrow(replace(BOTH, rules=(rule,)))
+        found = [await asked(tier=b"gold"), await asked(tier=b"tin"), await asked(), await asked(tier=b"gold")]
+        assert found == ["miss", "miss", "miss", "hit"]
 
 
 async def test_two_processes_agree_and_what_no_cache_asks_is_not_read(tmp_path: Path, write: Write) -> None:
