@@ -159,20 +159,24 @@ class Batcher:
         return True
 
     def _check_room(self, tickets: Sequence[Ticket], now: float) -> None:
-        level, parts = tickets[0].level, len(tickets)
-        bound = self._levels.policy(level).max_queue_size
-        company = self._company.several
-        if len(self) + parts <= self.max_queue and not bound and not company:
+        bound = self._levels.policy(tickets[0].level).max_queue_size
+        if not bound and not self._company.several and len(self) + len(tickets) <= self.max_queue:
             return
-        if len(self) + parts > self.max_queue and now >= self._swept + _SWEEP:
-            self._drop_gone(now)
-        waits = len(self)
-        alike = sum(ticket.level == level for ticket in self._urgent.tickets) if bound else 0
-        tenant = tickets[0].waiting.tenant
-        held = self._urgent.held(tenant) + self._bulk.waiting.held(tenant) if company else 0
-        over, why = self._room.over(parts, Counted(waits, alike, bound, held))
+        over, why = self._over(tickets, bound)
+        if over > 0 and now >= self._swept + _SWEEP:
+            self._swept = now
+            for queue in self._queues:
+                queue.drop_gone()
+            over, why = self._over(tickets, bound)
         if over > 0:
-            raise QueueFullError(why, self.forecast.drain(over * sum(one.cost for one in self._queues) / waits))
+            raise QueueFullError(why, self.forecast.drain(over * sum(one.cost for one in self._queues) / len(self)))
+
+    def _over(self, tickets: Sequence[Ticket], bound: int) -> tuple[int, str]:
+        """See `Room.over`. `bound`: of the priority level, 0 for none."""
+        level, tenant = tickets[0].level, tickets[0].waiting.tenant
+        alike = sum(ticket.level == level for ticket in self._urgent.tickets) if bound else 0
+        held = self._urgent.held(tenant) + self._bulk.waiting.held(tenant) if self._company.several else 0
+        return self._room.over(len(tickets), Counted(len(self), alike, bound, held))
 
     def take(self, instance: int, now: float) -> Taken:
         """The next batch for an instance that is free now. Cancelled tickets are dropped, hopeless ones refused."""
@@ -269,11 +273,6 @@ class Batcher:
         """Empties the queue; returns what waited."""
         return [*self._urgent.clear(), *self._suspects.clear(), *self._bulk.waiting.clear()]
 
-    def _drop_gone(self, now: float) -> None:
-        self._swept = now
-        for queue in self._queues:
-            queue.drop_gone()
-
     def _expire(self, now: float) -> list[Ticket]:
         expired: list[Ticket] = []
         for flow in self._urgent.flows.values():
@@ -283,10 +282,11 @@ class Batcher:
             self._levels.delay(flow, now)
         if self._suspects.tickets:
             expired += self._suspects.sift(now)
-        for flow in self._bulk.waiting.flows.values():
-            expired += flow.sift(now)
         self._urgent.tidy()
-        self._bulk.waiting.tidy()
+        if self._bulk.waiting.flows:
+            for flow in self._bulk.waiting.flows.values():
+                expired += flow.sift(now)
+            self._bulk.waiting.tidy()
         return expired
 
     def _wait_until(self, batch: Composition, now: float) -> float | None:

@@ -29,7 +29,11 @@ class FairQueue:
     _spare: Flow = field(default_factory=Flow)
 
     def __len__(self) -> int:
-        return sum([len(flow.tickets) for flow in self.flows.values()])
+        """May be asked on any thread."""
+        count = 0
+        for flow in tuple(self.flows.values()):
+            count += len(flow.tickets)
+        return count
 
     @property
     def cost(self) -> int:
@@ -101,8 +105,7 @@ class FairQueue:
     def remove(self, tickets: Collection[Ticket]) -> None:
         """Takes out those of these that are in it; their tenants pay for them."""
         if (lone := self._lone()) is not None:
-            self._time.begin(self._time.start(lone.tenant))
-            self._pay(lone, tickets)
+            self._remove_of(lone, tickets)
             return
         parts: dict[str, list[Ticket]] = {}
         for ticket in tickets:
@@ -111,15 +114,20 @@ class FairQueue:
         if flows:
             self._time.begin(min([self._time.start(flow.tenant) for flow in flows]))
         for flow in flows:
-            self._pay(flow, parts[flow.tenant.name])
-
-    def _pay(self, flow: Flow, tickets: Collection[Ticket]) -> None:
-        before = flow.cost
-        flow.remove(tickets)
-        if flow.tickets or len(self.flows) > 1:
+            before = flow.cost
+            flow.remove(parts[flow.tenant.name])
             self._time.charge(flow.tenant, before - flow.cost)
-        if not flow.tickets:
-            self.tidy()
+        self.tidy()
+
+    def _remove_of(self, lone: Flow, tickets: Collection[Ticket]) -> None:
+        before = lone.cost
+        lone.remove(tickets)
+        if lone.tickets:
+            self._time.begin(self._time.start(lone.tenant))
+            self._time.charge(lone.tenant, before - lone.cost)
+        else:
+            self.flows = {}
+            self._time.reset()
 
     def _lone(self) -> Flow | None:
         """That of the only tenant that has something waiting."""

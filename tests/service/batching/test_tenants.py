@@ -14,7 +14,7 @@ from service.batching.batcher import Batcher
 from service.batching.company import STAYS
 from service.batching.compose import StackComposer
 from service.batching.cost import CostModel, Shape
-from service.batching.fair_queue import FairQueue
+from service.batching.fair_queue import FairQueue, Flow
 from service.batching.levels import When
 from service.batching.ticket import Answer, Ticket, Waiting
 from service.batching.waitlist import Waitlist
@@ -185,6 +185,30 @@ def test_the_flood_is_held_to_a_multiple_of_what_is_free() -> None:
     assert queue._urgent.held(A) <= most_held(free + 1)
     assert free >= 15
     submit(queue, B, free // 2)
+
+
+def test_what_nobody_waits_for_takes_no_room_from_its_tenant() -> None:
+    queue = batcher(max_queue=100)
+    submit(queue, B)
+    held = submit(queue, A, 75)
+    with pytest.raises(QueueFullError):
+        submit(queue, A, 10)
+    for ticket in held:
+        ticket.waiting.future.cancel()
+    submit(queue, A, 10, now=1.0)
+
+
+def test_a_queue_is_counted_while_another_thread_fills_it() -> None:
+    """Metrics count it without the lock: here the other thread comes in the middle of the counting."""
+    queue = FairQueue()
+
+    class Busy(list[Ticket]):
+        def __len__(self) -> int:
+            queue.flows["new"] = Flow([made(B)])
+            return super().__len__()
+
+    queue.flows["a"] = Flow(Busy([made(A)]))
+    assert len(queue) in (1, 2)
 
 
 def test_a_single_tenant_has_the_whole_queue() -> None:
