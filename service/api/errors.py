@@ -55,7 +55,22 @@ class UnknownPathError(BatchyardError):
 
 
 class MethodNotAllowedError(BatchyardError):
-    """The path exists, but not for this method."""
+    """The path exists, but not for this method. `allowed`: those it has, as the header `allow` names them."""
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+def unknown_path(path: str) -> BatchyardError:
+    """What callers of a path are told that is not there."""
+    return UnknownPathError(f"no such path: {path}; the paths are listed at /docs").as_triton("Not Found")
+
+
+def method_not_allowed(path: str, method: str, allowed: str) -> BatchyardError:
+    """What they are told where the path answers other methods."""
+    text = f"{path} does not answer {method}; use {allowed}"
+    return MethodNotAllowedError(text, allowed).as_triton("Method Not Allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +149,7 @@ def error_reply(error: Exception, shape: Shape, request_id: bytes) -> Reply:
     row = row_of(error)
     message = _message(error, row, shape.words, request_id)
     body = orjson.dumps(shape.json(message, row, getattr(error, "param", None)))
-    return Reply(row.status, body, [JSON_TYPE, *_retry_headers(error)])
+    return Reply(row.status, body, [JSON_TYPE, *_headers_of(error)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +165,7 @@ def grpc_fault(error: Exception, words: Words, request_id: bytes) -> GrpcFault:
     """The end of a call for `error`. An unexpected one is logged and not shown to the caller."""
     row = row_of(error)
     message = _cut(_message(error, row, words, request_id))
-    return GrpcFault(row.grpc, message, _retry_headers(error))
+    return GrpcFault(row.grpc, message, _headers_of(error))
 
 
 def _cut(message: str) -> str:
@@ -167,9 +182,11 @@ def _message(error: Exception, row: Row, words: Words, request_id: bytes) -> str
     return f"internal error; the server's log has it under request id {request_id.decode()}"
 
 
-def _retry_headers(error: Exception) -> list[Header]:
+def _headers_of(error: Exception) -> list[Header]:
     if isinstance(error, UnauthenticatedError):
         return [_HOW_TO_SAY_WHO]
+    if isinstance(error, MethodNotAllowedError):
+        return [(b"allow", error.allowed.encode())]
     if isinstance(error, EngineFailedError) and not error.retryable:
         return [_HOPELESS]
     if not isinstance(error, RetryLaterError | ModelUnavailableError):

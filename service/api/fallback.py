@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.errors import (
-    MethodNotAllowedError,
-    UnknownPathError,
     Words,
     error_reply,
     is_openai,
+    method_not_allowed,
     openai_shape,
+    unknown_path,
     v2_shape,
 )
 from service.api.headers import RequestHeaders
@@ -44,8 +44,6 @@ class Fallback:
         reply = error_reply(translated, shape, request_id)
         response = Response(reply.body, reply.status)
         response.raw_headers += [*reply.headers, (b"x-request-id", request_id), NO_SNIFFING]
-        if isinstance(error, HTTPException) and error.headers:
-            response.headers.update(error.headers)
         return response
 
 
@@ -59,10 +57,8 @@ def _translate(request: Request, error: Exception) -> Exception:
         return error
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return UnknownPathError(f"no such path: {path}; the paths are listed at /docs").as_triton("Not Found")
+            return unknown_path(path)
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "another method")
-            text = f"{path} does not answer {request.method}; use {allowed}"
-            return MethodNotAllowedError(text).as_triton("Method Not Allowed")
+            return method_not_allowed(path, request.method, (error.headers or {}).get("Allow", ""))
         case _:
             return InvalidRequestError(str(error.detail))

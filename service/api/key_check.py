@@ -6,12 +6,12 @@ from service.access.account import Account
 from service.access.accounts import Accounts
 from service.api.callers import set_tenant
 from service.api.errors import (
-    MethodNotAllowedError,
-    UnknownPathError,
     Words,
     error_reply,
     is_openai,
+    method_not_allowed,
     openai_shape,
+    unknown_path,
     v2_shape,
 )
 from service.api.headers import RequestHeaders, RequestIds
@@ -55,10 +55,9 @@ class KeyCheck:
             return None
         account = self._accounts.caller(dict(scope["headers"]))
         if way is None:
-            raise UnknownPathError(f"no such path: {scope['path']}; the paths are listed at /docs")
+            raise unknown_path(scope["path"])
         if needed is None:
-            allowed = ", ".join(way.methods)
-            raise MethodNotAllowedError(f"{scope['path']} does not answer {method}; use {allowed}")
+            raise method_not_allowed(scope["path"], scope["method"], ", ".join(way.methods))
         if needed != "key":
             account.check_scope(needed)
         if needed == "infer" and way.model:

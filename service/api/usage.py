@@ -1,5 +1,6 @@
 """GET /v1/usage: what tenants have used, and may."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -74,8 +75,7 @@ class UsagePath:
         """What the caller has used of each of its windows, with limit, rest and reset."""
         own = tenant_of(request.scope).name
         found = self._wanted(own, tenant or own)
-        for account in found:
-            await account.ledger.refresh()
+        await asyncio.gather(*(account.ledger.refresh() for account in found))
         return Usage([_usage(account) for account in found])
 
     def _wanted(self, own: str, name: str) -> Sequence[Account]:

@@ -9,7 +9,6 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
-from service.access.account import Account
 from service.access.accounts import Accounts
 from service.api.errors import GrpcFault, Words, grpc_fault
 from service.api.explain import explain_refusal
@@ -73,10 +72,9 @@ class Reception:
         in_hand.tasks.add(task)
         try:
             in_hand.check_open()
-            account = self._identify(call, needed)
+            self._identify(call, needed)
             result = await work(call)
-            if account is not None:
-                call.trailing += quota_headers(account.ledger.rooms())
+            call.trailing += self._quota(call)
             context.set_trailing_metadata(_metadata(call, call.trailing))
             return result
         except CancelledError:
@@ -90,15 +88,19 @@ class Reception:
             in_hand.tasks.discard(task)
         return None
 
-    def _identify(self, call: Call, needed: Needed) -> Account | None:
-        """Who calls; raises `UnauthenticatedError`, `NotAllowedError`."""
+    def _identify(self, call: Call, needed: Needed) -> None:
+        """Finds out who calls; raises `UnauthenticatedError`, `NotAllowedError`."""
         if self._accounts is None or needed == "public":
-            return None
+            return
         account = self._accounts.caller(call.headers)
         if needed != "key":
             account.check_scope(needed)
         call.tenant = account.tenant
-        return account
+
+    def _quota(self, call: Call) -> list[Header]:
+        """What the tenant may still use; nothing where nobody is told apart."""
+        account = self._accounts.named(call.tenant.name) if self._accounts else None
+        return quota_headers(account.ledger.rooms()) if account else []
 
     def fault(self, call: Call, error: Exception) -> GrpcFault:
         """How `error` is told."""
@@ -108,7 +110,7 @@ class Reception:
         """`ServicerContext.abort` would tell it by an exception that refers to itself: of thousands a second the
         garbage collector would stop the world."""
         fault = self.fault(call, error)
-        trailing = fault.trailing
+        trailing = fault.trailing + self._quota(call)
         if isinstance(error, BatchyardError) and wants_explanation(call.headers):
             trailing.append(explain_refusal(error.routed))
         call.context.set_code(grpc.StatusCode[fault.status])

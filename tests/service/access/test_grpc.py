@@ -119,3 +119,12 @@ def test_what_is_left_goes_home_behind_the_answer(server: Served) -> None:
     trailing = dict(call.trailing_metadata())
     assert trailing["x-ratelimit-limit-requests"] == "1000"
     assert trailing["x-ratelimit-limit-engine-seconds"] == "100"
+
+
+def test_a_refusal_tells_it_too(server: Served) -> None:
+    with grpc.insecure_channel(server.grpc) as channel:
+        stub = triton.service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = triton.service_pb2.ModelMetadataRequest(name="nothing")
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ModelMetadata(request, metadata=[("x-api-key", KEYS["app"])])
+        assert dict(caught.value.trailing_metadata())["x-ratelimit-limit-requests"] == "1000"

@@ -77,6 +77,7 @@ def test_scopes(server: Served) -> None:
         told = app.get("/metrics").json()["error"]
         assert told == "this key has no scope 'metrics', which this needs; it has 'infer'"
         assert [app.get("/nowhere").status_code, app.put("/v1/models").status_code] == [404, 405]
+        assert app.put("/v2/logging").headers["allow"] == "GET, POST"
 
 
 def test_a_tenant_knows_only_what_it_may_ask(server: Served) -> None:
