@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from engines.generation import Delta, Event, Usage
 from service.errors import BatchyardError
 from service.generating import Generation, GenerationTiming
-from service.types import Bill, Cached, InferResponse, Responses
+from service.types import Bill, InferResponse, Responses
 
 
 class Spending(ABC):
@@ -18,14 +18,13 @@ class Spending(ABC):
         self._ended = False
 
     def answered(self, response: InferResponse) -> None:
-        """One of its answers is there. An answer of the cache costs nobody's engine anything."""
+        """One of its answers is there. An answer of the cache says that it took no time of an engine."""
         self.bill.tokens = max(self.bill.tokens, response.tokens)
-        self.spent(response.timing.engine_seconds, response.cached)
+        self.spent(response.timing.engine_seconds)
 
-    def spent(self, engine_seconds: float, cached: Cached) -> None:
+    def spent(self, engine_seconds: float) -> None:
         """By itself or its steps."""
-        if cached.verdict in ("", "miss"):
-            self._told += engine_seconds
+        self._told += engine_seconds
 
     def end(self) -> None:
         """It is over; may be said again."""
@@ -108,5 +107,5 @@ class BilledGeneration:
         self._end()
 
     def _end(self) -> None:
-        self._spending.spent(self.timing.engine_seconds, self.cached)
+        self._spending.spent(self.timing.engine_seconds)
         self._spending.end()

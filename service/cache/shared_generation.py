@@ -64,6 +64,8 @@ class SharedGeneration:
             return
         del self._listeners[listener]
         if not self._listeners:
+            if self._generation is not None:
+                self._generation.close()
             self._task.cancel()
             self._end()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from service.errors import EngineFailedError, NotAllowedError, QuotaExceededErro
 from service.telemetry.tenants import TenantCounters
 from service.tenant_settings import TenantSettings, WindowSettings
 from service.types import ANYONE, Hints, InferRequest, InferResponse, Tenant, Timing
+from tests.service.cache.generations import cached, greedy
+from tests.service.generation.echoes import events_of
 
 
 def opened(**settings: object) -> tuple[Billing, TenantCounters, Accounts]:
@@ -146,3 +149,17 @@ def test_keys_reach_neither_rules_nor_models() -> None:
     asked = InferRequest("m", {})
     settle(asked, headers, 0.0, 1.0, ANYONE, re.compile(".*", re.IGNORECASE))
     assert asked.parameters == {"x-team": "a"}
+
+
+async def test_who_takes_over_generated_text_pays_for_the_rest_of_it() -> None:
+    billing, counters, _ = opened()
+    async with cached(echo__step_ms=2) as world:
+        asked = replace(greedy("a" * 20), hints=Hints(tenant=Tenant("app")))
+        first, second = [await billing.generate(asked, world.ask) for _ in range(2)]
+        await first.read()
+        first.close()
+        paid = counters.engine_seconds["app"]
+        await events_of(second)
+        cost = world.made[0].timing.engine_seconds
+    assert (second.cached.verdict, len(world.made)) == ("coalesced", 1)
+    assert paid < counters.engine_seconds["app"] == pytest.approx(cost)

@@ -264,3 +264,14 @@ async def test_refused_requests_leave_nothing_to_the_garbage_collector() -> None
                 await world.ask(greedy("hello"))
 
         assert await frames_left_by(lambda: asyncio.gather(refused(), refused()), "/service/cache") == []
+
+
+async def test_whose_caller_left_is_closed_at_once_so_that_it_is_on_the_bill() -> None:
+    async with cached(**SLOW) as world:
+        only = await world.ask(greedy("a" * 20))
+        await only.read()
+        closed: list[bool] = []
+        close = world.made[0].close
+        world.made[0].close = lambda: closed.append(True) or close()  # type: ignore[method-assign, func-returns-value]
+        only.close()
+        assert closed
