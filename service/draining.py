@@ -17,7 +17,7 @@ import uvicorn
 
 from service.door.connection import Connection
 from service.door.guard import Guard
-from service.listener import give_up_after, take_no_more
+from service.listener import give_up_after, somebody_waits, take_no_more
 from service.stopping import Stopping
 
 LOGGER = logging.getLogger("batchyard.server")
@@ -30,7 +30,7 @@ _CLOSE = (b"connection", b"close")
 _STEP = 0.02
 """Seconds between looks at what is left to do."""
 _SETTLE = 0.1
-"""Seconds in which the event loop accepts what waits in the listening socket: some turns of a busy one."""
+"""Seconds in which connections that are being made reach the listening socket."""
 _QUIET = 0.5
 """Seconds without any request after which connections that stay open are taken for idle. What is on its way over the
 network, or written by a caller that just got an answer, is there by then."""
@@ -106,6 +106,8 @@ class DrainingServer(uvicorn.Server):
         if self.lifespan.should_exit:
             sys.exit(_STARTUP_FAILED)
         await self._open(sockets or [])
+        if self.should_exit:
+            return
         try:
             for door, bound in self._doors:
                 await door.start(bound)
@@ -171,7 +173,7 @@ class DrainingServer(uvicorn.Server):
         self._say_close()
         end = time.monotonic() + self._times.grace
         doors = asyncio.gather(*(door.stop(self._times.grace) for door, _ in self._doors), return_exceptions=True)
-        await self._stop_accepting(sockets or [])
+        await self._stop_accepting(sockets or [], end)
         await self._answer_what_is_in_hand(end)
         await self._end_the_rest()
         await self._closed(doors)
@@ -190,10 +192,13 @@ class DrainingServer(uvicorn.Server):
             if error is not None:
                 LOGGER.error("closing a server failed", exc_info=error)
 
-    async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
+    async def _stop_accepting(self, sockets: list[socket.socket], end: float) -> None:
+        """uvloop accepts one connection in each of its turns, which may be long: until none waits."""
         for listener in sockets:
             take_no_more(listener)
         await asyncio.sleep(_SETTLE)
+        while any(map(somebody_waits, sockets)) and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for listener in sockets:

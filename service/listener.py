@@ -1,6 +1,7 @@
 """The listening socket: bound before it listens, and closed so that no connection is lost."""
 
 import ctypes
+import select
 import socket
 import struct
 import sys
@@ -42,6 +43,13 @@ def give_up_after(listener: socket.socket, seconds: float) -> None:
     """
     if sys.platform.startswith("linux"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
+
+
+def somebody_waits(listener: socket.socket) -> bool:
+    """Is there a connection to accept?"""
+    looks = select.poll()
+    looks.register(listener, select.POLLIN)
+    return bool(looks.poll(0))
 
 
 def take_no_more(listener: socket.socket) -> None:
