@@ -14,6 +14,8 @@ from service.tenant_settings import WindowSettings
 
 _SOON = 0.001
 """Seconds after which to come back where there is room by now."""
+_AGAIN = 0.5
+"""Seconds until Redis is tried again with what it was not told: it is better told before others admit more."""
 Count = Callable[[Sequence[bytes], Sequence[bytes]], Awaitable[Sequence[bytes | int] | None]]
 """Runs `shared_script` with keys and arguments; None where Redis is away, and then it may have run all the same."""
 Answer = Literal["admitted", "refused", "away"]
@@ -49,6 +51,7 @@ class SharedLedger(Ledger):
         self._totals = [0.0] * len(MEASURES)
         self._asks: list[_Ask] = []
         self._told = True
+        self._again: asyncio.TimerHandle | None = None
         self._rounds: asyncio.Task[None] | None = None
 
     async def admit(self) -> Full | None:
@@ -88,13 +91,14 @@ class SharedLedger(Ledger):
 
     async def _go_rounds(self) -> None:
         """Until all is told and answered. Where Redis is away, nobody waits for another round, and what is not told
-        waits for the next request."""
+        waits for the next request, or a moment."""
         while self._asks or not self._told:
             asks, self._asks = self._asks, []
             admitted = await self._go_one(sum(ask.requests for ask in asks if not ask.answer.done()))
             if admitted is None:
                 _answer([*asks, *self._asks], "away")
                 self._asks.clear()
+                self._again = self._again or asyncio.get_running_loop().call_later(_AGAIN, self._tell_again)
                 return
             wanted = [ask for ask in asks if not ask.answer.done()]
             let_in = [ask for ask in wanted if ask.requests][:admitted]
@@ -102,6 +106,11 @@ class SharedLedger(Ledger):
             _answer(wanted, "refused")
             self._totals[0] += len(let_in)
             self._told = self._told and len(let_in) == admitted
+
+    def _tell_again(self) -> None:
+        self._again = None
+        if not self._told:
+            self._go_round()
 
     async def _go_one(self, asked: int) -> int | None:
         """Tells what was counted, and learns what all have; how many of the requests that are asked for are admitted.

@@ -11,6 +11,7 @@ from service.access.shared_ledger import SharedLedger
 from service.tenant_settings import WindowSettings
 from tests.redis_server import RedisServer, redis_process
 from tests.service.access.sharing import gateways
+from tests.service.redis_link.linked import BACK
 
 HOUR = 3600
 """Seconds of the windows: nothing is forgotten during a test."""
@@ -71,6 +72,21 @@ async def test_an_outage_does_not_double_the_limit_and_what_was_used_in_it_is_to
         assert (await two.used())[0] == (await one.used())[0] == 90
         assert sorted(await asyncio.gather(one.admitted(50), two.admitted(50)))[1] <= 10
         assert (await one.used())[0] == 100
+
+
+async def test_what_was_used_in_an_outage_is_told_without_another_request(redis: RedisServer) -> None:
+    async with gateways(redis, 2, window(requests=100)) as (one, two):
+        assert await one.admitted(20) + await two.admitted(20) == 40
+        assert (await one.used())[0] == 40
+        redis.kill()
+        await one.sees(up=False)
+        await two.sees(up=False)
+        assert await two.admitted(20) == 20
+        redis.start()
+        await one.sees(up=True)
+        async with asyncio.timeout(BACK):
+            while (await one.used())[0] != 60:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 async def test_answers_that_come_too_late_count_once(redis: RedisServer) -> None:

@@ -17,7 +17,8 @@ KEY = "by_shared"
 async def test_one_limit_over_two_gateways_and_an_outage(tmp_path: Path) -> None:
     write_model(tmp_path / "models", "identity", IDENTITY)
     limits = [{"seconds": 3600, "requests": LIMIT}]
-    tenants = json.dumps({"app": {"keys": [digest_of(KEY.encode()).hex()], "limits": limits}})
+    scopes = ["infer", "metrics"]
+    tenants = json.dumps({"app": {"keys": [digest_of(KEY.encode()).hex()], "scopes": scopes, "limits": limits}})
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     with redis_process() as redis:
@@ -34,6 +35,8 @@ async def test_one_limit_over_two_gateways_and_an_outage(tmp_path: Path) -> None
             assert await _admitted(ports, LIMIT) == LIMIT - 2 * EACH
             redis.start()
             async with asyncio.timeout(10):
+                while not all([await _sees_redis(port) for port in ports]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
                 while [await _used(port) for port in ports] != [LIMIT] * 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert await _admitted(ports, EACH) == 0
@@ -50,6 +53,11 @@ async def _ask(port: int) -> int:
     async with _client(port) as client:
         answer = await client.post("/v2/models/identity/infer", content=infer_body([1.0]))
     return answer.status_code
+
+
+async def _sees_redis(port: int) -> bool:
+    async with _client(port) as client:
+        return "batchyard_redis_up 1.0" in (await client.get("/metrics")).text.splitlines()
 
 
 async def _used(port: int) -> float:
