@@ -13,7 +13,7 @@ from service.types import InferRequest, InferResponse
 MOST = 1024
 LARGEST_BODY = 4096
 LARGEST_REPLY = 8192
-"""Bytes. All notes together take some 16 MB at most."""
+"""Bytes. All notes together take some 64 MB at most, where bodies are lists of short strings; a tenth mostly."""
 
 Place = tuple[str, str, str, int | None, bytes]
 """Tenant, model, version, the bytes of the body that are JSON, and the body. With the tenant, so that nobody can tell

@@ -70,7 +70,8 @@ def _fixed(array: Array) -> Array:
 
 def size_of(answer: Answer) -> int:
     """Bytes of memory, about."""
-    return sum(_bytes_of(array) for array in answer.outputs.values())
+    said = sum(_ELEMENT_BYTES + (len(value) if isinstance(value, str) else 0) for value in answer.parameters.values())
+    return said + sum(_bytes_of(array) for array in answer.outputs.values())
 
 
 def _bytes_of(array: Array) -> int:

@@ -65,7 +65,7 @@ class Pipeline:
     @property
     def digest(self) -> bytes:
         """Of what it adds to a chat: its settings and its policies."""
-        policies = sorted((intent, policy.text) for intent, policy in self._policies.items())
+        policies = sorted((intent, policy.name, policy.text) for intent, policy in self._policies.items())
         return sha256(repr((self._settings, policies)).encode()).digest()
 
     @property

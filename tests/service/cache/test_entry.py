@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.tensor import DATA_TYPES
-from service.cache.answer import answer_of, decoded, encoded
+from service.cache.answer import answer_of, decoded, encoded, size_of
 from service.cache.entry import Entry, sealed, unsealed
 from service.types import DIRECT, NOT_CACHED, InferResponse
 
@@ -99,3 +99,9 @@ def test_nobody_can_change_what_is_kept() -> None:
 
 def test_only_what_was_wanted_is_kept() -> None:
     assert list(answer_of(response(), ("FP32", "text")).outputs) == ["FP32", "text"]
+
+
+def test_what_parameters_say_takes_room_too() -> None:
+    plain, wordy = response(), response()
+    wordy.parameters = {"b": "two" * 1000}
+    assert size_of(answer_of(wordy, ())) > size_of(answer_of(plain, ())) + 2000

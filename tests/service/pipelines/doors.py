@@ -11,7 +11,7 @@ from engines.generation import Chat, Delta, Event, Finish, GenerationCall, Messa
 from service.errors import BatchyardError
 from service.generating import GenerateRequest, GenerationTiming
 from service.pipelines.pipeline import Doors, Pipeline
-from service.pipelines.policies import Policy
+from service.pipelines.policies import Policies, Policy
 from service.settings import PipelineSettings
 from service.types import (
     DIRECT,
@@ -57,6 +57,7 @@ class TwoDoors:
         self.labels, self.confidences = ["lost_card"], [0.78312]
         self.trouble: BatchyardError | None = None
         self.fault = ""
+        self.policies: Policies = POLICIES
         self.now = 0.0
         self.classified: list[InferRequest] = []
         self.asked: list[GenerateRequest] = []
@@ -99,7 +100,7 @@ class TwoDoors:
         written = {"model": "writer", "classifier": "topic", "system": "Be brief.\n", "policies": Path("p.toml")}
         settings = PipelineSettings.model_validate(written | changes)
         doors = Doors(self.infer, self.generate, self.fault_of, lambda: self.now, self.predict_of)
-        return Pipeline("help-desk", settings, POLICIES, doors)
+        return Pipeline("help-desk", settings, self.policies, doors)
 
     @property
     def messages(self) -> tuple[Message, ...]:

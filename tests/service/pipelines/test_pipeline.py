@@ -145,3 +145,11 @@ def test_labels_and_policies_that_do_not_fit_are_logged(doors: TwoDoors, caplog:
         "pipeline help-desk: intents of topic without a policy: weather",
         "pipeline help-desk: topic lacks output confidence FP32; answers get no policy",
     ]
+
+
+def test_all_that_answers_show_of_a_policy_is_in_the_digest(doors: TwoDoors) -> None:
+    found = set()
+    for change in ({}, {"name": "plastic"}, {"text": "Cards cost 5 euros."}):
+        doors.policies = {"lost_card": CARDS.model_copy(update=change)}
+        found.add(doors.pipeline().digest)
+    assert len(found) == 3
