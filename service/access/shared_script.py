@@ -4,7 +4,8 @@ KEYS: the gateways that were heard of within 120 s, a sorted set; then for each 
 the asking gateway had told of it, a string. All but the first expire with the window.
 ARGV: the gateway; how many requests it asks to admit; all that it ever counted of each measure; then for each window
 its seconds, three limits (0: none), what is not told yet, for where nobody remembers the gateway, and the number of its
-bucket with what was known of it, before and current of each measure, for where Redis has lost it.
+bucket with what was known of it, before and current of each measure, for where Redis has lost it: of several that
+knew of the same bucket, the one that knew most counts.
 Returns how many of the requests are admitted, how many gateways there are, and for each window the number of the
 bucket, the seconds since it began, and before and current of each measure.
 
@@ -24,6 +25,10 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 120)
 redis.call('EXPIRE', KEYS[1], 240)
 local function number(at) return tonumber(ARGV[at]) end
 local function text(value) return string.format('%.17g', value) end
+local function shifted(before, current, buckets)
+  if buckets == 1 then return current, 0 elseif buckets > 1 then return 0, 0 end
+  return before, current
+end
 
 local windows, admitted = {}, asked
 for i = 1, (#KEYS - 1) / 2 do
@@ -33,14 +38,15 @@ for i = 1, (#KEYS - 1) / 2 do
   w.elapsed = now - w.number * seconds
   local stored = redis.call('HMGET', w.key, 'n', '1', '2', '3', '4', '5', '6')
   local last, told = tonumber(stored[1]), redis.call('GET', w.told)
-  local known = {}
-  for j = 1, 6 do known[j] = last and tonumber(stored[j + 1]) or number(at + 8 + j) end
-  local age = w.number - (last or number(at + 8))
   local before = {}
   if told then for value in string.gmatch(told, '%S+') do before[#before + 1] = tonumber(value) end end
   for m = 1, 3 do
-    local b, c = known[2 * m - 1], known[2 * m]
-    if age == 1 then b, c = c, 0 elseif age > 1 then b, c = 0, 0 end
+    local b, c = 0, 0
+    if last then b, c = shifted(tonumber(stored[2 * m]), tonumber(stored[2 * m + 1]), w.number - last) end
+    if not (last and told) then
+      local kb, kc = shifted(number(at + 7 + 2 * m), number(at + 8 + 2 * m), w.number - number(at + 8))
+      b, c = math.max(b, kb), math.max(c, kc)
+    end
     c = math.max(0, c + (told and number(2 + m) - before[m] or number(at + 4 + m)))
     local limit, used = number(at + 1 + m), b * (1 - w.elapsed / seconds) + c
     if limit > 0 and m == 1 then admitted = math.max(0, math.min(admitted, math.floor(limit - used))) end

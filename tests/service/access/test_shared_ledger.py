@@ -89,6 +89,20 @@ async def test_what_was_used_in_an_outage_is_told_without_another_request(redis:
                 await asyncio.sleep(0.01)
 
 
+async def test_an_empty_redis_gets_what_the_one_that_knows_most_knew(redis: RedisServer) -> None:
+    async with gateways(redis, 2, window(requests=100)) as (one, two):
+        assert await one.admitted(10) + await two.admitted(80) == 90
+        redis.kill()
+        await one.sees(up=False)
+        await two.sees(up=False)
+        redis.start()
+        await one.sees(up=True)
+        await two.sees(up=True)
+        assert (await one.used())[0] == 10
+        assert (await two.used())[0] == (await one.used())[0] == 90
+        assert await one.admitted(20) == 10
+
+
 async def test_answers_that_come_too_late_count_once(redis: RedisServer) -> None:
     async with gateways(redis, 1, window(requests=1000, tokens=1000), timeout_ms=50) as (one,):
         assert await one.admitted(5) == 5
