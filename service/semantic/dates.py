@@ -21,7 +21,7 @@ _ALONE = "|".join(
 _DAYS = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
 _RELATIVE = (
     r"yesterday|today|tonight|tomorrow|ago|weekends?|noon|midnight|"
-    rf"(?:last|next|this|previous|coming) (?:night|week|month|year|{_DAYS})"
+    rf"(?:last|next|this|previous|coming) (?:night|week|weekend|month|year|{_DAYS})"
 )
 
 

@@ -12,11 +12,11 @@ _CARD = re.compile(r"(?<![\w])(?:\d[ -]?){11,18}\d(?!\w)")
 _ENDING = re.compile(
     r"\b(?:end(?:ing|s)?|last (?:four|4)(?: digits)?)(?: (?:in|with|on|of|are|is|by))?:? ?[*x•. -]*(\d{3,4})\b"
 )
-_MASKED = re.compile(r"[*x•]{2,}[ -]?(\d{4})\b")
+_MASKED = re.compile(r"(?<![*x•])[*x•]{2,}[ -]?(\d{4})\b")
 _IDENTIFIER = re.compile(r"\b(?=\w*[a-z])(?=\w*\d)\w+\b")
-_UNREAD = re.compile(r"\S*\d\S*")
+_UNREAD = re.compile(r"(?<!\S)\S*\d\S*")
 _NEGATION = re.compile(
-    r"n['’]t\b|\b(?:not|no|never|none|nothing|neither|nor|without|cannot|cant|dont|wont|didnt|isnt)\b"
+    r"n['’]t\b|\b(?:not|no|never|none|nothing|neither|nor|without|unable|cannot|cant|dont|wont|didnt|isnt)\b"
 )
 
 

@@ -67,6 +67,8 @@ DIFFERENT = [
     ("reference 1" + 30 * "0", "reference 1" + 29 * "0" + "1"),
     ("from $5 to €6", "from €5 to $6"),
     ("$5 and 6", "5 and $6"),
+    ("this weekend", "last weekend"),
+    ("I am able to pay", "I am unable to pay"),
 ]
 
 
