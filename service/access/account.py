@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from typing import NoReturn
 
-from service.access.buckets import NEVER
 from service.access.ledger import Full, Ledger
 from service.errors import NotAllowedError, QuotaExceededError
 from service.telemetry.tenants import TenantCounters
@@ -88,6 +87,6 @@ def check_may_ask(tenant: Tenant, name: str) -> None:
 
 def _told(full: Full) -> tuple[str, float]:
     """What the caller is told, and the seconds until it may come back."""
-    wait = float(full.seconds) if full.wait == NEVER else math.ceil(full.wait * 1000) / 1000
+    wait = math.ceil(full.wait * 1000) / 1000
     window = f"{full.limit:g} {_UNITS[full.measure]} within {full.seconds} s"
     return f"this tenant may use {window}, and has; there is room in {wait:g} s", wait

@@ -7,10 +7,6 @@ forgotten evenly through the next, so that a window of which a share f lies in t
 (1 + f) times the limit, always less than twice; never more than the limit within one bucket.
 """
 
-import math
-
-NEVER = math.inf
-
 
 def used(before: float, current: float, elapsed: float) -> float:
     """Within the window: of the bucket before, and the current one. `elapsed`: share of the current one that is over,
@@ -19,13 +15,11 @@ def used(before: float, current: float, elapsed: float) -> float:
 
 
 def wait(before: float, current: float, limit: float, amount: float, elapsed: float) -> float:
-    """Windows until there is room for `amount` more, 0: now, `NEVER`: the limit is less than that.
+    """Windows until there is room for `amount` more, at most the limit; 0: now.
 
     An `amount` of 0 asks for any room at all: use that is only known afterwards may begin below the limit.
     """
     room = limit - amount
-    if room < 0:
-        return NEVER
     if _fits(used(before, current, elapsed), room, amount):
         return 0.0
     if _fits(current, room, amount):

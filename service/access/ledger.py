@@ -12,7 +12,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A window has no room. `wait`: seconds until it has, infinite where it never will."""
+    """A window has no room. `wait`: seconds until it has."""
 
     measure: Measure
     seconds: int
