@@ -14,11 +14,13 @@ from starlette.types import Receive, Scope, Send
 from service import draining
 from service.api.headers import request_id_source
 from service.api.refusals import HEALTH_PATHS, refusals
+from service.door.connection import Connection
 from service.door.guard import Guard, House
 from service.draining import DrainingServer, Entrance, StopTimes
 from service.limit_settings import DEFAULT_LIMITS
 from service.listener import bind
 from service.stopping import Stopping
+from tests.service.door.serving import door
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -46,11 +48,10 @@ class App:
         await send({"type": "http.response.body", "body": b"ok"})
 
 
-def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
+def server_of(app: App, ready: Callable[[], None] = lambda: None) -> DrainingServer:
     guard = Guard(DEFAULT_LIMITS, House(refusals(request_id_source()), HEALTH_PATHS))
     config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None)
-    server = DrainingServer(config, Entrance(guard, 2**20, None), StopTimes(0, 5), Stopping(), ready)
-    server.run([listener])
+    return DrainingServer(config, Entrance(guard, 2**20, None), StopTimes(0, 5), Stopping(), ready)
 
 
 def test_all_that_wait_to_be_accepted_are_answered_by_a_busy_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def test_all_that_wait_to_be_accepted_are_answered_by_a_busy_process(monkeypatch
 
     monkeypatch.setattr(draining, "take_no_more", late)
     app = App(on_start=tell_to_stop, seconds=0.005)
-    run(app, listener, lambda: None)
+    server_of(app).run([listener])
     answers = Counter(answer(caller) for caller in callers)
     assert answers == {b"HTTP/1.1 200 OK": len(callers)}
 
@@ -75,9 +76,26 @@ def test_all_that_wait_to_be_accepted_are_answered_by_a_busy_process(monkeypatch
 def test_who_is_told_to_stop_while_starting_is_never_ready() -> None:
     said: list[str] = []
     app = App(on_start=tell_to_stop)
-    run(app, bind("127.0.0.1", 0), lambda: said.append("ready"))
+    server_of(app, lambda: said.append("ready")).run([bind("127.0.0.1", 0)])
     assert not said
     assert app.ended
+
+
+async def test_connections_are_looked_at_once_a_second_and_not_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: Counter[Connection] = Counter()
+    monkeypatch.setattr(Connection, "look", lambda self, _: looks.update([self]))
+    async with door(DEFAULT_LIMITS) as served:
+        for _ in range(60):
+            await served.connect()
+        await served.settled()
+        server = server_of(App(on_start=lambda: None))
+        server.server_state = served.state
+        held = set(served.state.connections)
+        await server.on_tick(0)
+        assert len(looks) < len(held) / 2
+        for counter in range(1, 20):
+            await server.on_tick(counter)
+        assert {connection: looks[connection] for connection in held} == dict.fromkeys(held, 2)
 
 
 def tell_to_stop() -> None:
