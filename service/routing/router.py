@@ -1,6 +1,7 @@
 """The way of a request to what answers it: a model by its own name, or one variant of a route after the other."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -104,7 +105,7 @@ class Router:
         response, routed = await self._by_route(errand, request, lambda way: partial(way.infer, request))
         if route.hedge:
             self._state(route).times.record(self._clock() - start)
-        response.routed = routed
+        response.routed = _with_steps(routed, response.routed)
         return response
 
     async def stream(self, request: InferRequest, asked: Asked) -> tuple[Responses, Routed]:
@@ -121,7 +122,8 @@ class Router:
         self, route: Route, request: GenerateRequest, asked: Asked
     ) -> tuple[Generation, Routed]:
         errand = Errand(route, asked, request.hints, request.deadline, priority=request.priority)
-        return await self._by_route(errand, request, lambda way: partial(way.generate, request))
+        generation, routed = await self._by_route(errand, request, lambda way: partial(way.generate, request))
+        return generation, _with_steps(routed, generation.routed)
 
     async def _by_route(
         self, errand: Errand, request: Request, ask_of: Callable[[Way], Ask[Answer]]
@@ -156,6 +158,11 @@ class Router:
         if state is None:
             state = self._states[route.name] = RouteState(route)
         return state
+
+
+def _with_steps(routed: Routed, steps: Routed) -> Routed:
+    """Of an answer by a route: a cheaper variant may have stepped in for a step of the one that answered."""
+    return replace(routed, step_down=steps.step_down) if steps.step_down and not routed.step_down else routed
 
 
 def _direct_to(served: Served, prediction: Prediction) -> Routed:

@@ -76,7 +76,7 @@ class Text:
 class Double:
     """Answers with its input, or raises the next of `errors` (None: no error), the last one for good.
 
-    `timing`, `parameters`: of its answers. `hold`: answers wait for it. `middle`: raised by a generation after its
+    `timing`, `parameters`, `routed`: of its answers. `hold`: answers wait for it. `middle`: raised by a generation after its
     first piece.
     """
 
@@ -85,6 +85,7 @@ class Double:
         self.fault = ""
         self.prediction = Prediction()
         self.timing = Timing()
+        self.routed = DIRECT
         self.parameters: Mapping[str, Parameter] = NO_PARAMETERS
         self.errors: list[BatchyardError | None] = []
         self.middle: BatchyardError | None = None
@@ -100,11 +101,15 @@ class Double:
     async def infer(self, job: Job) -> InferResponse:
         await self._told(job.request)
         outputs = {"OUT": job.request.inputs["IN"]}
-        return InferResponse(self.name[:-2], "1", outputs, "double", replace(self.timing), parameters=self.parameters)
+        response = InferResponse(self.name[:-2], "1", outputs, "double", replace(self.timing), routed=self.routed)
+        response.parameters = self.parameters
+        return response
 
     async def generate(self, request: GenerateRequest) -> Text:
         await self._told(request)
-        return Text(self.name, self.middle)
+        text = Text(self.name, self.middle)
+        text.routed = self.routed
+        return text
 
     async def _told(self, request: InferRequest | GenerateRequest) -> None:
         self.asked.append(request)

@@ -28,7 +28,7 @@ from service.routing.policies import Variant, fastest, ordered
 from service.routing.route import Route
 from service.routing.served import Served
 from service.telemetry.metrics import Metrics
-from service.types import DIRECT, Candidate, Hints, Prediction
+from service.types import DIRECT, Candidate, Hints, Prediction, Routed
 from tests.service.routing.doubles import Clock, Setting
 from tests.upstream import Upstream, chat, options, text_of, upstream_process
 
@@ -163,3 +163,10 @@ async def test_a_server_that_is_back_is_used_again(upstream: Upstream) -> None:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+async def test_a_cheaper_variant_that_stepped_in_for_a_step_is_told() -> None:
+    setting = Setting("a")
+    setting["a"].routed = Routed(step_down="small:1")
+    assert (await setting.infer()).routed.step_down == "small:1"
+    assert (await setting.gateway.generate(setting.generation())).routed.step_down == "small:1"
