@@ -13,7 +13,6 @@ RIGHT: Mapping[Kind, Callable[[object], bool]] = {
     "get": lambda reply: reply is None or isinstance(reply, bytes),
     "put": lambda reply: reply == b"OK",
     "run": lambda reply: isinstance(reply, list),
-    "tell": lambda reply: isinstance(reply, list),
 }
 """Any other answer belongs to another command: the connection is out of step."""
 

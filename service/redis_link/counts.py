@@ -5,7 +5,7 @@ from typing import Literal
 
 from service.telemetry.histogram import Histogram
 
-Kind = Literal["get", "put", "run", "tell"]
+Kind = Literal["get", "put", "run"]
 """What is asked of Redis: the methods of `RedisLink`."""
 Failure = Literal["late", "lost", "refused", "wrong"]
 """Of what was sent: no answer in time; the connection ended first; an error; an answer to something else."""

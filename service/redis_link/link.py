@@ -17,7 +17,7 @@ class RedisLink:
     """`dial`: opens a connection. `name`: of the Redis, for people. Used on the event loop, from `start` to `close`.
 
     What is asked in one turn of the event loop goes out together. Nothing says in which order `get` and `run` on one
-    side, `put` and `tell` on the other, reach Redis. No answer is looked into: a value must say itself what it is of.
+    side, and `put` on the other, reach Redis. No answer is looked into: a value must say itself what it is of.
     """
 
     def __init__(self, settings: RedisSettings, dial: Dial, name: str) -> None:
@@ -53,23 +53,22 @@ class RedisLink:
     def put(self, key: bytes, value: bytes, ttl: float) -> None:
         """Stores a value for `ttl` seconds. Never waits: where Redis is away, full or behind, it is dropped."""
         milliseconds = round(ttl * 1000)
-        if milliseconds > 0:
-            self._tell("put", (b"SET", self._prefix + key, value, b"PX", b"%d" % milliseconds))
+        if milliseconds <= 0 or (wire := self._there("put", self._keeper.telling)) is None:
+            return
+        if self._keeper.health.takes_writes:
+            words = (b"SET", self._prefix + key, value, b"PX", b"%d" % milliseconds)
+            self._sent(wire, Command("put", words, get_running_loop().time()))
+        else:
+            self.counts.drops["put", "paused"] += 1
 
     async def run(
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]
     ) -> Sequence[bytes | int] | None:
         """Runs a script in one piece; None where Redis is away, late or wrong: then it may have run all the same."""
-        future = self._ask("run", self._words(script, keys, arguments), script)
-        return None if future is None else cast("Sequence[bytes | int] | None", await future)
-
-    def tell(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> None:
-        """Runs a script whose answer nobody needs. Never waits: where Redis is away, full or behind, it is dropped."""
-        self._tell("tell", self._words(script, keys, arguments), script)
-
-    def _words(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> tuple[bytes, ...]:
         named = [self._prefix + key for key in keys]
-        return (b"EVALSHA", script.digest, b"%d" % len(named), *named, *arguments)
+        words = (b"EVALSHA", script.digest, b"%d" % len(named), *named, *arguments)
+        future = self._ask("run", words, script)
+        return None if future is None else cast("Sequence[bytes | int] | None", await future)
 
     def _ask(self, kind: Kind, words: tuple[bytes, ...], script: Script | None = None) -> "Future[Answer] | None":
         wire = self._there(kind, self._keeper.asking)
@@ -78,15 +77,6 @@ class RedisLink:
         loop = get_running_loop()
         future: Future[Answer] = loop.create_future()
         return future if self._sent(wire, Command(kind, words, loop.time(), future, script)) else None
-
-    def _tell(self, kind: Kind, words: tuple[bytes, ...], script: Script | None = None) -> None:
-        wire = self._there(kind, self._keeper.telling)
-        if wire is None:
-            return
-        if self._keeper.health.takes_writes:
-            self._sent(wire, Command(kind, words, get_running_loop().time(), None, script))
-        else:
-            self.counts.drops[kind, "paused"] += 1
 
     def _there(self, kind: Kind, wire: Wire | None) -> Wire | None:
         """The connection, if it is alive."""

@@ -30,7 +30,6 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
 async def nothing_comes(link: RedisLink) -> None:
     """All of it ends without an answer and without an error."""
     link.put(b"key", b"value", TTL)
-    link.tell(PING, [b"key"], [])
     assert await asyncio.gather(link.get(b"key"), link.run(PING, [b"key"], [])) == [None, None]
 
 
