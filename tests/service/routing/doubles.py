@@ -76,8 +76,8 @@ class Text:
 class Double:
     """Answers with its input, or raises the next of `errors` (None: no error), the last one for good.
 
-    `timing`, `parameters`, `routed`: of its answers. `hold`: answers wait for it. `middle`: raised by a generation after
-    its first piece.
+    `timing`, `parameters`, `routed`: of its answers. `hold`: answers wait for it. `middle`: raised by a generation
+    after its first piece.
     """
 
     def __init__(self, name: str) -> None:
