@@ -76,12 +76,8 @@ class CachedRouter:
         key = self._keys.of(request)
         if key is None:
             return await self._router.infer(request, asked)
-
-        async def compute() -> _Landed:
-            return await self._compute(request, asked, key, start, changes)
-
         if request.hints.cache == "no-cache":
-            return _told(await compute(), True)
+            return _told(await self._compute(request, asked, key, start, changes), True)
         kept = self._levels.recall(key)
         if kept is not None:
             return kept[0].response(Cached("hit", kept[1]), self._routed(request))
@@ -90,7 +86,7 @@ class CachedRouter:
             found = await self._levels.fetch(key)
             if found is not None:
                 return _Landed(found[0], None, self._routed(request), found[1])
-            return await compute()
+            return await self._compute(request, asked, key, start, changes)
 
         return _told(*await self._flights.answer((key, request.priority), work, request.deadline))
 
