@@ -51,7 +51,7 @@ class TenantSettings(BaseModel):
     routes: list[str] = Field([])
     priority: int = Field(0, ge=0)
     min_quality: float = Field(0.0, ge=0, le=1)
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(1.0, ge=0.001, le=1000)
     max_concurrency: int = Field(0, ge=0)
     limits: Annotated[list[WindowSettings], AfterValidator(refuse_two_of_a_length)] = Field([])
 
