@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = Field(None, description="PEM certificates of who signs those that callers must show.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line shown.")
     max_body_bytes: int = Field(64 * 2**20, gt=0, description="Largest request body, as sent and inflated.")
-    max_json_bytes: int = Field(4 * 2**20, gt=0, description="JSON in it; large tensors are sent as binary data.")
+    max_json_bytes: int = Field(8 * 2**20, gt=0, description="JSON in it; large tensors are sent as binary data.")
     default_timeout_ms: int = Field(30_000, gt=0, description="Deadline of a request that names none.")
     generation_timeout_ms: int = Field(600_000, gt=0, description="Deadline of generated text, where none is named.")
     max_queue_size: int = Field(2048, gt=0, description="Waiting texts or tensors a model holds before it answers 429.")

@@ -20,7 +20,7 @@ class Limits:
     """
 
     max_body_bytes: int = 64 * 1024 * 1024
-    max_json_bytes: int = 4 * 1024 * 1024
+    max_json_bytes: int = 8 * 1024 * 1024
     default_timeout: float = 30.0
     disconnect_delay: float = 0.005
     compress_above: int = 4096
