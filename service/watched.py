@@ -1,39 +1,28 @@
 """Counts how generations end, whatever generates them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from engines.generation import Event, Usage
 from service.errors import BatchyardError
-from service.generating import Generation, GenerationTiming
+from service.generating import Generation
 from service.outcome import outcome_of
+from service.passed_on import PassedOn
 from service.telemetry.metrics import Metrics, Outcome
 from service.types import Routed
 
 
-class WatchedGeneration:
+class WatchedGeneration(PassedOn):
     """A `service.generating.Generation` that passes another on, and tells the metrics of its end, once."""
 
     def __init__(
         self, inner: Generation, routed: Routed, start: float, clock: Callable[[], float], metrics: Metrics
     ) -> None:
-        self.model = inner.model
-        self.version = inner.version
-        self.engine = inner.engine
+        super().__init__(inner)
         self.routed = routed
-        self.cached = inner.cached
-        self._inner = inner
         self._start = start
         self._clock = clock
         self._metrics = metrics
         self._ended = False
-
-    @property
-    def timing(self) -> GenerationTiming:
-        return self._inner.timing
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._inner.metadata
 
     async def read(self) -> Sequence[Event]:
         """See `Generation`."""

@@ -1,11 +1,12 @@
 """Answers that are paid for once they are over."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from engines.generation import Delta, Event, Usage
 from service.errors import BatchyardError
-from service.generating import Generation, GenerationTiming
+from service.generating import Generation
+from service.passed_on import PassedOn
 from service.types import Bill, InferResponse, Responses
 
 
@@ -64,26 +65,13 @@ class BilledResponses:
         self._spending.end()
 
 
-class BilledGeneration:
+class BilledGeneration(PassedOn):
     """A `service.generating.Generation` that passes another on. One that does not come to its end is known to have
     written at least a token a piece."""
 
     def __init__(self, inner: Generation, spending: Spending) -> None:
-        self.model = inner.model
-        self.version = inner.version
-        self.engine = inner.engine
-        self.routed = inner.routed
-        self.cached = inner.cached
-        self._inner = inner
+        super().__init__(inner)
         self._spending = spending
-
-    @property
-    def timing(self) -> GenerationTiming:
-        return self._inner.timing
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._inner.metadata
 
     async def read(self) -> Sequence[Event]:
         """See `Generation`."""
